@@ -157,11 +157,11 @@ static lmb_status apply(const form *f, lmb_str *file, lmb_error *err)
     return f->packed ? lmb_packed_make(file, err) : LMB_OK;
 }
 
-/* The .lmb, with its facts where there are any. What codes weights small wants them as bytes, of which it sees more. */
+/* The .lmb, with its facts where there are any. */
 static lmb_status lower(const lmb_graph *qdq, const form *f, const lmb_facts *facts, lmb_str *file, lmb_error *err)
 {
     lmb_str_clear(file);
-    LMB_TRY(f->packed ? lmb_lower_bytes(qdq, file, err) : lmb_lower(qdq, file, err));
+    LMB_TRY(lmb_lower(qdq, file, err));
     if (facts)
         LMB_TRY(lmb_facts_put(file, facts, err));
     return apply(f, file, err);

@@ -107,10 +107,10 @@ static void print_row(const lmb_drift_row *r)
     else if (!timed)
         printf("  latency            not measured: the device passes 0 ns to lmb_monitor_add%s\n", verdict);
     else if (r->limit > 0)
-        printf("  latency            p50 %.1f us, p99 %.1f us, limit %.1f us%s\n", r->after, r->value, r->limit,
-               verdict);
+        printf("  latency            p50 at most %.1f us, p99 %.1f to %.1f us, limit %.1f us%s\n", r->after, r->least,
+               r->value, r->limit, r->beyond ? verdict : r->value > r->limit ? ", which may be kept" : "");
     else
-        printf("  latency            p50 %.1f us, p99 %.1f us\n", r->after, r->value);
+        printf("  latency            p50 at most %.1f us, p99 %.1f to %.1f us\n", r->after, r->least, r->value);
 }
 
 /* A name with a comma or quotes in a field of CSV (RFC 4180). */

@@ -5,17 +5,26 @@
 
 #include "comm/release.h"
 #include "core/base/file.h"
+#include "core/base/text.h"
 #include "core/edge/lmb.h"
 #include "distill/quantize/laid_file.h"
 #include "distill/quantize/packed_file.h"
 #include "launch/inspect.h"
 
-enum { MOST = 1 << 28 };
+enum { MOST = 1 << 28, LINE = 400 };
 
 static bool is_lmb(const char *path, const unsigned char *head, size_t n)
 {
     (void)path;
     return n >= 4 && head[0] == 0x89 && memcmp(head + 1, "LMB", 3) == 0;
+}
+
+/* Text of the file, for a terminal. */
+static const char *shown(const char *text, size_t n, char to[LINE])
+{
+    snprintf(to, LINE, "%.*s", (int)(n < LINE ? n : LINE), text);
+    lmb_text_clean(to);
+    return to;
 }
 
 static void print_tensor(const lmb_edge_tensor *t)
@@ -70,15 +79,16 @@ static void print_model(const lmb_edge_model *m, size_t bytes)
 {
     lmb_edge_tensor t;
     lmb_edge_op op;
+    char name[LINE];
 
     lmb_edge_tensor_at(m, 0, &t);
-    printf("  %-4s %-15s %-24s ", "", "input", t.name);
+    printf("  %-4s %-15s %-24s ", "", "input", shown(t.name, LINE, name));
     print_tensor(&t);
     printf("\n");
     for (uint32_t i = 0; i < m->n_ops; i++) {
         lmb_edge_op_at(m, i, &op);
         lmb_edge_tensor_at(m, i + 1, &t);
-        printf("  %-4u %-15s %-24.24s ", i, lmb_edge_kind_name(op.kind), t.name);
+        printf("  %-4u %-15s %-24.24s ", i, lmb_edge_kind_name(op.kind), shown(t.name, LINE, name));
         print_tensor(&t);
         if (op.n_weights) {
             printf("%9u weights", op.n_weights);
@@ -116,6 +126,20 @@ static void print_release(const lmb_edge_model *m, const void *file, size_t n)
     printf("says it is signed by %s; `limbeck sign FILE --check KEY` verifies\n", key);
 }
 
+/* Anybody may have written it: behind a margin, so that it is not taken for what this program says. */
+static void print_facts(const lmb_edge_model *m)
+{
+    const char *at = (const char *)m->meta, *end = at + m->meta_bytes, *stop;
+    char line[LINE];
+
+    if (at < end)
+        printf("the file says of itself:\n");
+    for (; at < end; at = stop + 1) {
+        stop = memchr(at, '\n', (size_t)(end - at)); /* opening has seen that the last one is there */
+        printf("    %s\n", shown(at, (size_t)(stop - at), line));
+    }
+}
+
 static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
 {
     lmb_edge_model m;
@@ -135,8 +159,7 @@ static lmb_status print(const char *path, const lmb_args *a, lmb_error *err)
             printf("packed: %zu bytes, %zu when unpacked\n", n, bytes);
         print_model(&m, n);
         st = print_laid(&m, plain ? plain : file, bytes, err);
-        if (m.meta_bytes)
-            printf("%.*s\n", (int)m.meta_bytes, (const char *)m.meta);
+        print_facts(&m);
         if (m.monitor_bytes)
             printf("a reference for `limbeck monitor`, %zu bytes\n", m.monitor_bytes);
         print_release(&m, file, n);

@@ -6,16 +6,20 @@
 
 #include "core/base/file.h"
 #include "core/base/threads.h"
-#include "core/edge/write.h"
+#include "core/edge/packed.h"
+#include "datasets/split.h"
 #include "distill/monitor/drift.h"
 #include "distill/quantize/packed_file.h"
 #include "launch/job.h"
 #include "launch/monitor.h"
 #include "launch/signature.h"
 
+enum { SEED = 1 }; /* which samples: the same each time */
+
 typedef struct counting {
     const lmb_edge_model *model;
     const lmb_dataset *data;
+    const uint32_t *order; /* of the samples: folders come class by class */
     int64_t n;
     void *prepared, *arena, *output;
     uint8_t *input;
@@ -26,11 +30,11 @@ static lmb_status count_all(counting *c, lmb_error *err)
 {
     for (int64_t i = 0; i < c->n; i++) {
         int32_t label;
-        LMB_TRY(c->data->read(c->data, i, c->input, &label, err));
+        LMB_TRY(c->data->read(c->data, c->order[i], c->input, &label, err));
         double from = lmb_seconds();
         if (lmb_edge_run(c->model, c->arena, c->input, c->output) != LMB_EDGE_OK)
             return LMB_FAIL(err, LMB_E_FORMAT, "the model refuses to run");
-        lmb_monitor_add(c->monitor, (uint64_t)i, c->input, c->output, (uint64_t)(1e9 * (lmb_seconds() - from)));
+        lmb_monitor_add(c->monitor, c->order[i], c->input, c->output, (uint64_t)(1e9 * (lmb_seconds() - from)));
     }
     return LMB_OK;
 }
@@ -56,11 +60,14 @@ static lmb_status count(lmb_edge_model *m, const lmb_dataset *data, int64_t n, l
                    .output = malloc(y.bytes),
                    .input = malloc(x.bytes) };
     void *memory = malloc(lmb_monitor_bytes(&shape));
+    uint32_t *order = malloc(sizeof *order * (size_t)data->n);
     out->data = malloc(LMB_MONITOR_MOST);
     lmb_status st = LMB_OK;
-    if (!c.prepared || !c.arena || !c.output || !c.input || !memory || !out->data)
+    if (!c.prepared || !c.arena || !c.output || !c.input || !memory || !order || !out->data)
         st = LMB_FAIL(err, LMB_E_NOMEM, "no memory to run the model");
     if (st == LMB_OK) {
+        lmb_split(SEED, (uint32_t)data->n, order);
+        c.order = order;
         lmb_edge_prepare(m, c.prepared);
         c.monitor = lmb_monitor_init(memory, &shape);
         if (m->monitor && lmb_monitor_expect(c.monitor, m->monitor, m->monitor_bytes) != LMB_EDGE_OK)
@@ -74,6 +81,7 @@ static lmb_status count(lmb_edge_model *m, const lmb_dataset *data, int64_t n, l
     free(c.arena);
     free(c.output);
     free(c.input);
+    free(order);
     free(memory);
     return st;
 }
@@ -86,8 +94,30 @@ static const lmb_dataset *part_of(const lmb_job *j, const char *name)
                                          : NULL;
 }
 
-static lmb_status write_out(const char *path, const void *file, size_t n, bool was_signed,
-                            const lmb_edge_buffer *counters, lmb_error *err)
+/* The model whose reference is asked for. */
+typedef struct subject {
+    void *file; /* plain */
+    size_t n;
+    bool packed; /* it was not */
+} subject;
+
+/* With the reference, and packed again if it was. */
+static lmb_edge_status add_counters(const subject *s, const lmb_edge_buffer *counters, lmb_edge_buffer *out, char *why,
+                                    size_t cap)
+{
+    lmb_edge_buffer plain = { NULL, 0, 0 };
+
+    if (!s->packed)
+        return lmb_edge_write_reference(s->file, s->n, counters->data, counters->size, out, why, cap);
+    lmb_edge_status st = lmb_edge_write_reference(s->file, s->n, counters->data, counters->size, &plain, why, cap);
+    if (st == LMB_EDGE_OK)
+        st = lmb_edge_pack(plain.data, plain.size, 0, out, why, cap);
+    free(plain.data);
+    return st;
+}
+
+static lmb_status write_out(const char *path, const subject *s, bool was_signed, const lmb_edge_buffer *counters,
+                            lmb_error *err)
 {
     size_t end = strlen(path);
     lmb_edge_buffer with = { NULL, 0, 0 };
@@ -96,7 +126,7 @@ static lmb_status write_out(const char *path, const void *file, size_t n, bool w
     if (end < 4 || strcmp(path + end - 4, ".lmb") != 0)
         return lmb_file_write(path, counters->data, counters->size, err);
     lmb_status st = LMB_OK;
-    if (lmb_edge_write_reference(file, n, counters->data, counters->size, &with, why, sizeof why) != LMB_EDGE_OK)
+    if (add_counters(s, counters, &with, why, sizeof why) != LMB_EDGE_OK)
         st = LMB_FAIL(err, LMB_E_NOMEM, "%s", why);
     if (st == LMB_OK)
         st = lmb_file_write(path, with.data, with.size, err);
@@ -106,7 +136,7 @@ static lmb_status write_out(const char *path, const void *file, size_t n, bool w
     return st;
 }
 
-static lmb_status reference(const lmb_job *j, const lmb_args *a, const void *file, size_t n, lmb_error *err)
+static lmb_status reference(const lmb_job *j, const lmb_args *a, const subject *s, lmb_error *err)
 {
     const char *name = lmb_args_get(a, "part", "train"), *out = lmb_args_get(a, "out", NULL);
     const lmb_dataset *data = part_of(j, name);
@@ -124,11 +154,11 @@ static lmb_status reference(const lmb_job *j, const lmb_args *a, const void *fil
     if (!out)
         return LMB_FAIL(err, LMB_E_ARG,
                         "give --out FILE.lmb (the model with its reference) or FILE.mon (the counters alone)");
-    if (lmb_edge_open(file, n, &m, why, sizeof why) != LMB_EDGE_OK)
+    if (lmb_edge_open(s->file, s->n, &m, why, sizeof why) != LMB_EDGE_OK)
         return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", lmb_args_get(a, "reference", ""), why);
     lmb_status st = count(&m, data, samples, &counters, err);
     if (st == LMB_OK)
-        st = write_out(out, file, n, lmb_signature_is_in(lmb_args_get(a, "reference", "")), &counters, err);
+        st = write_out(out, s, lmb_signature_is_in(lmb_args_get(a, "reference", "")), &counters, err);
     if (st == LMB_OK)
         printf("%s: %lld samples of the %s part\n", out, (long long)(samples < data->n ? samples : data->n), name);
     free(counters.data);
@@ -137,18 +167,17 @@ static lmb_status reference(const lmb_job *j, const lmb_args *a, const void *fil
 
 lmb_status lmbi_monitor_reference(const lmb_args *a, lmb_error *err)
 {
-    void *file;
-    size_t n;
+    subject s;
     lmb_job j;
 
-    LMB_TRY(lmb_packed_read(lmb_args_get(a, "reference", ""), &file, &n, NULL, err));
+    LMB_TRY(lmb_packed_read(lmb_args_get(a, "reference", ""), &s.file, &s.n, &s.packed, err));
     lmb_status st = lmb_job_open(a->word[0], a, LMB_JOB_DATA_ONLY, &j, err);
     if (st == LMB_OK) {
         st = lmb_job_data(&j, err);
         if (st == LMB_OK)
-            st = reference(&j, a, file, n, err);
+            st = reference(&j, a, &s, err);
         lmb_job_close(&j);
     }
-    free(file);
+    free(s.file);
     return st;
 }

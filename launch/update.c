@@ -1,7 +1,6 @@
 /* launch/update.c - see update.h. */
 #include "launch/update.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,117 +9,24 @@
 #include "core/base/hash.h"
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
-#include "datasets/split.h"
 #include "launch/compress.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
-#include "launch/update_list.h"
+#include "launch/update_samples.h"
 
-const lmb_field lmb_update_fields[] = {
-    LMB_TREE(lmb_update_config, data, "new labelled samples: name and options, as in `data`"),
-    LMB_TEXT(lmb_update_config, list, "", "CSV of `limbeck monitor --label`: only those samples"),
-    LMB_REAL(lmb_update_config, share, 1, 0, 1000, "", "old samples beside each new one"),
-    LMB_SECTION(lmb_update_config, train, lmb_train_fields, "how it is trained"), LMB_FIELD_END
-};
-
-/* Samples of an update: views on views, from the whole to what is trained on. */
 enum { SERIES = 1000 }; /* updates of a stage */
 
+/* What an update is made of. */
 typedef struct material {
-    lmb_update_config c;
-    lmb_dataset *all, *listed, *old, *both;
-    const lmb_dataset *fresh;
-    uint32_t *numbers;           /* of the listed samples; NULL: all are new */
-    char learnt[LMB_HASH_HEX];   /* which new samples, with which labels */
+    lmb_update_samples s;
     char before[LMB_STAGE_PATH]; /* the file that it begins with; "": what a search compresses */
     lmb_graph *model;            /* of that, and then trained */
 } material;
 
 static void close_material(material *m)
 {
-    lmb_dataset_destroy(m->both);
-    lmb_dataset_destroy(m->old);
-    lmb_dataset_destroy(m->listed);
-    lmb_dataset_destroy(m->all);
-    free(m->numbers);
+    lmbi_update_samples_close(&m->s);
     lmb_graph_destroy(m->model);
-}
-
-/* Said here, and not by layers that get what they can not take. */
-static lmb_status check_alike(const lmb_job *j, const material *m, lmb_error *err)
-{
-    char a[LMB_SHAPE_TEXT], b[LMB_SHAPE_TEXT];
-
-    if (lmb_shape_equal(&m->all->shape, &j->all->shape) && m->all->classes == j->all->classes &&
-        m->all->dtype == j->all->dtype)
-        return LMB_OK;
-    return lmb_tree_fail(m->c.data, err, LMB_E_SHAPE,
-                         "update.data has samples %s of %s in %d classes, `data` %s of %s in %d; they must be alike",
-                         lmb_shape_text(&m->all->shape, a, sizeof a), lmb_dtype_name(m->all->dtype), m->all->classes,
-                         lmb_shape_text(&j->all->shape, b, sizeof b), lmb_dtype_name(j->all->dtype), j->all->classes);
-}
-
-static lmb_status take_listed(const lmb_job *j, material *m, lmb_error *err)
-{
-    int64_t n;
-
-    m->fresh = m->all;
-    LMB_TRY(check_alike(j, m, err));
-    if (!*m->c.list)
-        return LMB_OK;
-    LMB_TRY(lmbi_update_list(m->c.list, m->all, &m->numbers, &n, err));
-    LMB_TRY(lmb_dataset_subset(m->all, m->numbers, n, &m->listed, err));
-    m->fresh = m->listed;
-    return LMB_OK;
-}
-
-/* A choice of the old training part, by the seed. */
-static lmb_status take_old(const lmb_job *j, material *m, lmb_error *err)
-{
-    int64_t n = (int64_t)fmin(ceil(m->c.share * (double)m->fresh->n), (double)j->train->n);
-    uint32_t *order = malloc(sizeof *order * (size_t)j->train->n);
-
-    if (!order)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory to choose old samples");
-    lmb_split((uint64_t)m->c.train.seed, (uint32_t)j->train->n, order);
-    lmb_status st = n ? lmb_dataset_subset(j->train, order, n, &m->old, err) : LMB_OK;
-    free(order);
-    if (st == LMB_OK && n)
-        st = lmb_dataset_join(m->fresh, m->old, &m->both, err);
-    return st;
-}
-
-/* The new samples by what they are: labels, and names, or else numbers. */
-static lmb_status name_samples(material *m, lmb_error *err)
-{
-    int64_t n = m->fresh->n;
-    int32_t *label = malloc(sizeof *label * (size_t)(n + 1));
-    lmb_hasher h;
-
-    if (!label)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %lld labels", (long long)n);
-    lmb_status st = lmb_dataset_labels(m->fresh, label, err);
-    lmb_hash_begin(&h);
-    lmb_hash_add(&h, label, sizeof *label * (size_t)n);
-    for (int64_t i = 0; i < n && m->fresh->name; i++)
-        lmb_hash_add_text(&h, m->fresh->name(m->fresh, i));
-    if (m->numbers && !m->fresh->name)
-        lmb_hash_add(&h, m->numbers, sizeof *m->numbers * (size_t)n);
-    lmb_hash hash = lmb_hash_end(&h);
-    lmb_hash_hex(&hash, m->learnt);
-    free(label);
-    return st;
-}
-
-static lmb_status open_material(const lmb_job *j, material *m, lmb_error *err)
-{
-    LMB_TRY(lmb_fields_bind(lmb_update_fields, j->c.update, &m->c, err));
-    if (!m->c.data)
-        return LMB_FAIL(err, LMB_E_ARG, "the section `update` has no `data`: where are the new samples?");
-    LMB_TRY(lmb_dataset_open(m->c.data, LMB_PART_TRAIN, &m->all, err));
-    LMB_TRY(take_listed(j, m, err));
-    LMB_TRY(take_old(j, m, err));
-    return name_samples(m, err);
 }
 
 static lmb_status accuracy(const lmb_graph *g, const lmb_dataset *d, const lmb_train_config *c, double *out,
@@ -141,8 +47,8 @@ typedef struct figures {
 
 static lmb_status measure(const lmb_job *j, const material *m, const lmb_graph *g, figures *f, lmb_error *err)
 {
-    LMB_TRY(accuracy(g, m->fresh, &m->c.train, &f->fresh, err));
-    return accuracy(g, j->test, &m->c.train, &f->test, err);
+    LMB_TRY(accuracy(g, m->s.fresh, &m->s.c.train, &f->fresh, err));
+    return accuracy(g, j->test, &m->s.c.train, &f->test, err);
 }
 
 /* What an update depends on beside its settings, as lines of them: a list that has grown, new labels or other weights
@@ -157,7 +63,7 @@ static lmb_status add_origin(const material *m, lmb_str *config, lmb_error *err)
     lmb_str_free(&file);
     LMB_TRY(st);
     lmb_hash_hex(&hash, weights);
-    lmb_str_addf(config, "begins with: %s\nnew samples: %lld, %s\n", weights, (long long)m->fresh->n, m->learnt);
+    lmb_str_addf(config, "begins with: %s\nnew samples: %lld, %s\n", weights, (long long)m->s.fresh->n, m->s.learnt);
     return lmb_str_check(config, err);
 }
 
@@ -189,7 +95,7 @@ static lmb_status has_learnt(const lmb_job *j, int k, const material *m, bool *o
     if (!lmb_file_exists(path))
         return LMB_OK;
     LMB_TRY(lmb_file_read(path, 1 << 12, &text, &n, err));
-    *out = strncmp(text, m->learnt, strlen(m->learnt)) == 0;
+    *out = strncmp(text, m->s.learnt, strlen(m->s.learnt)) == 0;
     free(text);
     return LMB_OK;
 }
@@ -243,28 +149,28 @@ static lmb_status leave_samples(const lmb_job *j, const char *stage, const mater
     char path[LMB_STAGE_PATH], text[LMB_HASH_HEX + 2];
 
     LMB_TRY(lmb_stage_path(path, j->c.run, stage, "samples.txt", err));
-    snprintf(text, sizeof text, "%s\n", m->learnt);
+    snprintf(text, sizeof text, "%s\n", m->s.learnt);
     return lmb_file_write(path, text, strlen(text), err);
 }
 
 static lmb_status train_on(lmb_job *j, const material *m, const char *stage, lmb_comm *comm, bool fresh, lmb_error *err)
 {
-    double smoothing = m->c.train.label_smoothing;
+    double smoothing = m->s.c.train.label_smoothing;
     const lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     lmb_str config = LMB_STR_INIT;
     lmb_status st = lmb_job_dump_stage(j, &config, err);
 
-    if (st == LMB_OK && lmb_fields_dump_marked(lmb_update_fields, &m->c, 0, &config) != LMB_OK)
+    if (st == LMB_OK && lmb_fields_dump_marked(lmb_update_fields, &m->s.c, 0, &config) != LMB_OK)
         st = lmb_str_check(&config, err);
     if (st == LMB_OK)
         st = add_origin(m, &config, err);
     lmb_run_request q = { j->c.run,
                           stage,
                           config.text,
-                          &m->c.train,
+                          &m->s.c.train,
                           m->model,
                           &loss,
-                          m->both ? m->both : m->fresh,
+                          m->s.both ? m->s.both : m->s.fresh,
                           j->validation,
                           fresh,
                           .began = j->began,
@@ -281,8 +187,8 @@ static lmb_status update(lmb_job *j, const material *m, const char *stage, lmb_c
     figures before = { 0, 0 }, after = { 0, 0 };
 
     if (comm->rank == 0) {
-        fprintf(stderr, "%lld new samples and %lld old ones; it begins with %s\n", (long long)m->fresh->n,
-                (long long)(m->old ? m->old->n : 0), *m->before ? m->before : "the teacher of `compress`");
+        fprintf(stderr, "%lld new samples and %lld old ones; it begins with %s\n", (long long)m->s.fresh->n,
+                (long long)(m->s.old ? m->s.old->n : 0), *m->before ? m->before : "the teacher of `compress`");
         LMB_TRY(measure(j, m, m->model, &before, err));
     }
     LMB_TRY(train_on(j, m, stage, comm, fresh, err));
@@ -294,7 +200,7 @@ static lmb_status update(lmb_job *j, const material *m, const char *stage, lmb_c
     LMB_TRY(lmb_stage_path(path, j->c.run, stage, "model.onnx", err));
     LMB_TRY(leave_samples(j, stage, m, err)); /* before the model, by which an update is there */
     LMB_TRY(lmb_onnx_write(path, m->model, NULL, err));
-    return lmb_stage_report(j->c.run, stage, path, m->model, j->test, m->c.train.backend, err);
+    return lmb_stage_report(j->c.run, stage, path, m->model, j->test, m->s.c.train.backend, err);
 }
 
 /* ---- for who makes something of the last one ---- */
@@ -336,22 +242,22 @@ lmb_status lmbi_update_last(const lmb_job *j, lmb_update_last *out, lmb_error *e
     if (st == LMB_OK)
         st = series_path(&as, u.number, "model.onnx", stage, u.model, err);
     if (st == LMB_OK)
-        st = open_material(&as, u.material, err);
+        st = lmbi_update_samples_open(&as, &u.material->s, err);
     if (st == LMB_OK)
         st = has_learnt(&as, u.number, u.material, &learnt, err);
     if (st == LMB_OK && !learnt)
         st = LMB_FAIL(err, LMB_E_ARG,
                       "`update` names %lld samples that are not those which %s has learnt: `limbeck train --continue "
                       "--again` first",
-                      (long long)u.material->fresh->n, stage);
+                      (long long)u.material->s.fresh->n, stage);
     if (st == LMB_OK)
-        st = lmb_dataset_join(u.material->fresh, j->train, &u.train, err);
+        st = lmb_dataset_join(u.material->s.fresh, j->train, &u.train, err);
     if (st != LMB_OK) {
         lmbi_update_last_free(&u);
         return st;
     }
-    u.fresh = u.material->fresh->n;
-    snprintf(u.learnt, sizeof u.learnt, "%s", u.material->learnt);
+    u.fresh = u.material->s.fresh->n;
+    snprintf(u.learnt, sizeof u.learnt, "%s", u.material->s.learnt);
     *out = u;
     return LMB_OK;
 }
@@ -375,13 +281,13 @@ static lmb_status check_first(const lmb_job *j, material *m, char begins[LMB_UPD
     if (!there)
         return LMB_OK;
     LMB_TRY(read_before(j, m, false, err));
-    return lmb_job_check_training(&m->c.train, m->model, m->both ? m->both : m->fresh, err);
+    return lmb_job_check_training(&m->s.c.train, m->model, m->s.both ? m->s.both : m->s.fresh, err);
 }
 
 lmb_status lmbi_update_check(const lmb_job *j, char begins[LMB_UPDATE_BEGINS], lmb_error *err)
 {
-    material m = { .all = NULL };
-    lmb_status st = open_material(j, &m, err);
+    material m = { .model = NULL };
+    lmb_status st = lmbi_update_samples_open(j, &m.s, err);
 
     *begins = '\0';
     if (st == LMB_OK && strcmp(j->stage_name, LMB_JOB_DATA_ONLY) != 0)
@@ -393,7 +299,7 @@ lmb_status lmbi_update_check(const lmb_job *j, char begins[LMB_UPDATE_BEGINS], l
 lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, bool again, lmb_error *err)
 {
     char path[LMB_STAGE_PATH], stage[64];
-    material m = { .all = NULL };
+    material m = { .model = NULL };
     lmb_status st;
 
     if (!j->c.update)
@@ -404,7 +310,7 @@ lmb_status lmbi_update(lmb_job *j, lmb_comm *comm, bool fresh, bool again, lmb_e
         return LMB_FAIL(err, LMB_E_IO, "%s is not there: train it first, without --continue", path);
     LMB_TRY(lmb_job_data(j, err));
     LMB_TRY(lmb_job_training(j, err));
-    LMB_TRY_GOTO(st, done, open_material(j, &m, err));
+    LMB_TRY_GOTO(st, done, lmbi_update_samples_open(j, &m.s, err));
     LMB_TRY_GOTO(st, done, choose_place(j, again, &m, stage, err));
     LMB_TRY_GOTO(st, done, read_before(j, &m, comm->rank == 0, err));
     st = update(j, &m, stage, comm, fresh, err);

@@ -71,20 +71,115 @@ static void write_weight(encoder *e, lmbi_packed_model *m, int8_t q)
     }
 }
 
-/* The section WTSC; 0, or -1 without memory. */
-static int encode(const uint8_t *weights, size_t n, lmb_edge_buffer *out)
+/* ---- runs ------------------------------------------------------------------------------------------------- */
+
+/* Where in WTS narrow weights lie. */
+typedef struct span {
+    size_t at;
+    lmbi_packed_run run;
+} span;
+
+typedef struct runs {
+    lmbi_packed_run run[LMBI_PACKED_MAX_RUNS];
+    uint32_t n;
+} runs;
+
+static int by_place(const void *a, const void *b)
 {
-    uint8_t *head = lmbi_write_grow(out, LMBI_PACKED_HEAD);
+    const span *x = (const span *)a, *y = (const span *)b;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static uint32_t narrow_spans(const lmb_edge_model *m, span *to)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->n_ops; i++) {
+        lmb_edge_op op;
+        lmb_edge_op_at(m, i, &op);
+        if (op.bits < 2 || op.bits > 7)
+            continue;
+        to[n].at = (size_t)((const uint8_t *)op.weights - m->weights);
+        to[n].run.weights = op.n_weights;
+        to[n++].run.bits = op.bits;
+    }
+    qsort(to, n, sizeof *to, by_place);
+    return n;
+}
+
+static int overlap(const span *s, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++)
+        if (s[i].at < s[i - 1].at + (size_t)lmbi_packed_run_bytes(s[i - 1].run))
+            return 1;
+    return 0;
+}
+
+static void add_bytes(runs *to, size_t n)
+{
+    const lmbi_packed_run bytes = { (uint32_t)n, 8 };
+    if (n)
+        to->run[to->n++] = bytes;
+}
+
+/* What WTS is made of. Where operators share bytes, as those of other writers may, all of it as bytes. */
+static void find_runs(const lmb_edge_model *m, span *s, runs *to)
+{
+    uint32_t n = narrow_spans(m, s);
+    size_t end = 0;
+    if (overlap(s, n))
+        n = 0;
+    to->n = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        add_bytes(to, s[i].at - end);
+        to->run[to->n++] = s[i].run;
+        end = s[i].at + (size_t)lmbi_packed_run_bytes(s[i].run);
+    }
+    add_bytes(to, m->weights_bytes - end);
+}
+
+/* ---- the section ------------------------------------------------------------------------------------------ */
+
+/* Head, and the list of runs unless it is one of bytes; 0, or -1 without memory. */
+static int write_head(const lmb_edge_model *m, const runs *r, lmb_edge_buffer *out)
+{
+    int listed = r->n != 1 || r->run[0].bits != 8;
+    uint8_t *head = lmbi_write_grow(out, LMBI_PACKED_HEAD + (listed ? 4 + (size_t)r->n * LMBI_PACKED_RUN : 0));
     if (!head)
         return -1;
-    lmbi_write_u32(head, LMBI_PACKED_CODING);
-    lmbi_write_u32(head + 4, lmbi_edge_crc32c(0, weights, n));
-    lmbi_write_u64(head + 8, n);
-    encoder e = { out, 0, UINT32_MAX, 0, 1, 0 };
+    lmbi_write_u32(head, listed ? LMBI_PACKED_RUNS : LMBI_PACKED_BYTES);
+    lmbi_write_u32(head + 4, lmbi_edge_crc32c(0, m->weights, m->weights_bytes));
+    lmbi_write_u64(head + 8, m->weights_bytes);
+    if (listed)
+        lmbi_write_u32(head + LMBI_PACKED_HEAD, r->n);
+    for (uint32_t i = 0; i < r->n && listed; i++) {
+        uint8_t *at = head + LMBI_PACKED_HEAD + 4 + (size_t)i * LMBI_PACKED_RUN;
+        lmbi_write_u32(at, r->run[i].weights);
+        lmbi_write_u32(at + 4, r->run[i].bits);
+    }
+    return 0;
+}
+
+/* The section WTSC; 0, or -1 without memory. */
+static int encode(const lmb_edge_model *model, lmb_edge_buffer *out)
+{
+    span *spans = malloc(sizeof *spans * (model->n_ops + 1));
+    runs *r = malloc(sizeof *r);
+    encoder e = { out, 0, UINT32_MAX, 0, 1, !spans || !r };
+    const uint8_t *from = model->weights;
     lmbi_packed_model m;
+    if (!e.failed) {
+        find_runs(model, spans, r);
+        e.failed = write_head(model, r, out) != 0;
+    }
     lmbi_packed_begin(&m);
-    for (size_t i = 0; i < n; i++)
-        write_weight(&e, &m, (int8_t)weights[i]);
+    for (uint32_t k = 0; !e.failed && k < r->n; k++) {
+        const lmb_edge_op op = { .bits = (uint8_t)r->run[k].bits, .weights = (const int8_t *)from };
+        for (uint32_t i = 0; i < r->run[k].weights; i++)
+            write_weight(&e, &m, lmb_edge_weight_at(&op, i));
+        from += lmbi_packed_run_bytes(r->run[k]);
+    }
+    free(spans);
+    free(r);
     for (int i = 0; i < LMBI_PACKED_FLUSH; i++)
         shift_low(&e);
     return e.failed ? -1 : 0;
@@ -174,7 +269,7 @@ lmb_edge_status lmb_edge_pack(const void *file, size_t n, size_t signature_bytes
         return lmbi_edge_fail(&why, LMB_EDGE_E_ARG, "%llu bytes of weights; 1..%d can be packed",
                               (unsigned long long)m.weights_bytes, LMBI_PACKED_MAX);
     uint32_t sections = lmbi_edge_u32((const uint8_t *)file + 24) - (signature != NULL);
-    if (encode(m.weights, m.weights_bytes, &coded) != 0 ||
+    if (encode(&m, &coded) != 0 ||
         lay_out((const uint8_t *)file, sections, &coded, signature_bytes, out) != 0)
         s = lmbi_edge_fail(&why, LMB_EDGE_E_NOMEM, "out of memory to pack %llu bytes of weights",
                            (unsigned long long)m.weights_bytes);

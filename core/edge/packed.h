@@ -11,13 +11,15 @@
  *     lmb_edge_open(memory, bytes, &m, why, sizeof why);           and m.release >= trust.minimum_release
  *
  * The section, which lmb_edge_open refuses to go without WTS:
- *     WTSC  0 u32 1                 this coding; another is refused
+ *     WTSC  0 u32 coding            1, or 2 where some weights are narrow (lmb.h); another is refused
  *           4 u32 CRC-32C           of the decoded bytes
  *           8 u64 decoded bytes     that WTS has
- *           16                      the code
+ *           16                      coding 2: u32 runs, 1..2049, and { u32 weights, u32 bits 2..8 } of each, which
+ *                                   make up WTS, each run in whole bytes
+ *                                   the code
  * The code is a binary range code with adaptive probabilities, one weight after the other in the order of WTS: is it
  * zero (by how many of the two before were), its sign, and |q| - 1 in 7 bits from the top, each in the context of those
- * before it. So sparse weights, narrow ones and peaked ones all shrink to about their entropy, and no table is stored.
+ * before it: of narrow weights their numbers, not the bytes that they share. So sparse weights, narrow ones and peaked ones all shrink to about their entropy, and no table is stored.
  * Arithmetic is of 32 bit integers: the same everywhere. Minor version 1.
  *
  *   source   Martin 1979 (range coding); the coder's form: the LZMA SDK by Pavlov, public domain,

@@ -6,7 +6,10 @@
 
 enum {
     LMBI_PACKED_HEAD = 16,
-    LMBI_PACKED_CODING = 1,
+    LMBI_PACKED_BYTES = 1,      /* coding: a weight in each byte    */
+    LMBI_PACKED_RUNS = 2,       /* coding: some weights are narrow  */
+    LMBI_PACKED_RUN = 8,        /* bytes of a run in the list       */
+    LMBI_PACKED_MAX_RUNS = 2 * LMB_EDGE_MAX_OPS + 1,
     LMBI_PACKED_MAX = 1 << 30,  /* bytes of WTS */
     LMBI_PACKED_FLUSH = 5,      /* bytes of the coder's own: the least there can be */
     LMBI_PACKED_MIN_RATE = 2,   /* probabilities move by 1/4 of the way at first, and by 1/128 in the end */
@@ -17,6 +20,10 @@ enum {
 
 /* How likely a bit is 0, of 65536, and how often it was seen, up to 255. */
 typedef struct lmbi_packed_bit { uint16_t p; uint8_t seen; } lmbi_packed_bit;
+
+/* Weights that follow each other in WTS, with as many bits each. */
+typedef struct lmbi_packed_run { uint32_t weights, bits; } lmbi_packed_run;
+static inline uint64_t lmbi_packed_run_bytes(lmbi_packed_run r) { return ((uint64_t)r.weights * r.bits + 7) / 8; }
 
 typedef struct lmbi_packed_model {
     lmbi_packed_bit zero[3], sign, tree[128];

@@ -3,6 +3,28 @@
 #include "core/edge/packed.h"
 #include "core/edge/packed_model.h"
 
+/* The sections of a file whose container has been checked. */
+typedef struct packed {
+    const uint8_t *file, *table;
+    uint32_t sections;    /* without the signature */
+    const uint8_t *coded; /* WTSC's bytes; NULL: there is none */
+    const uint8_t *code;  /* behind WTSC's head, and its list of runs */
+    uint32_t runs;
+    int listed; /* there is such a list; else one run is all of WTS, in bytes */
+    size_t coded_bytes, plain_bytes, file_bytes; /* of WTSC, of WTS, of the plain file */
+} packed;
+
+static lmbi_packed_run run_at(const packed *p, uint32_t i)
+{
+    const uint8_t *at = p->coded + LMBI_PACKED_HEAD + 4 + (size_t)i * LMBI_PACKED_RUN;
+    lmbi_packed_run r = { (uint32_t)p->plain_bytes, 8 };
+    if (p->listed) {
+        r.weights = lmbi_edge_u32(at);
+        r.bits = lmbi_edge_u32(at + 4);
+    }
+    return r;
+}
+
 /* ---- the code --------------------------------------------------------------------------------------------- */
 
 typedef struct decoder {
@@ -51,16 +73,33 @@ static uint8_t read_weight(decoder *d, lmbi_packed_model *m)
     return (uint8_t)(minus ? 256 - size : size & 127); /* +128 is no s8; packing never writes it */
 }
 
-static lmb_edge_status decode(const uint8_t *code, size_t n, uint8_t *to, size_t bytes, const lmbi_edge_why *why)
+/* The weights of a run, into its bytes: number i in bits [i * bits, (i + 1) * bits). */
+static void read_run(decoder *d, lmbi_packed_model *m, lmbi_packed_run r, uint8_t *to)
 {
-    decoder d = { code, code + n, UINT32_MAX, 0, 0 };
+    uint32_t some = 0, mask = ((uint32_t)1 << r.bits) - 1;
+    unsigned have = 0;
+    for (uint32_t i = 0; i < r.weights && !d->bad; i++) {
+        some |= (read_weight(d, m) & mask) << have;
+        for (have += r.bits; have >= 8; have -= 8, some >>= 8)
+            *to++ = (uint8_t)some;
+    }
+    if (have)
+        *to = (uint8_t)some;
+}
+
+static lmb_edge_status decode(const packed *p, uint8_t *to, const lmbi_edge_why *why)
+{
+    decoder d = { p->code, p->coded + p->coded_bytes, UINT32_MAX, 0, 0 };
     lmbi_packed_model m;
     lmbi_packed_begin(&m);
     uint8_t first = next_byte(&d);
     for (int i = 0; i < 4; i++)
         d.code = d.code << 8 | next_byte(&d);
-    for (size_t i = 0; i < bytes && !d.bad; i++)
-        to[i] = read_weight(&d, &m);
+    for (uint32_t i = 0; i < p->runs && !d.bad; i++) {
+        lmbi_packed_run r = run_at(p, i);
+        read_run(&d, &m, r, to);
+        to += lmbi_packed_run_bytes(r);
+    }
     if (first || d.bad || d.at != d.end)
         return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "the packed weights end %s",
                               d.bad ? "early: a cut code?" : "late: bytes are left over");
@@ -69,13 +108,30 @@ static lmb_edge_status decode(const uint8_t *code, size_t n, uint8_t *to, size_t
 
 /* ---- the container ---------------------------------------------------------------------------------------- */
 
-/* The sections of a file whose container has been checked. */
-typedef struct packed {
-    const uint8_t *file, *table;
-    uint32_t sections; /* without the signature */
-    const uint8_t *coded; /* WTSC's bytes; NULL: there is none */
-    size_t coded_bytes, plain_bytes, file_bytes; /* of WTSC, of WTS, of the plain file */
-} packed;
+/* Do they make up WTS, and is there a code behind their list? */
+static lmb_edge_status check_runs(packed *p, const lmbi_edge_why *why)
+{
+    size_t room = p->coded_bytes - LMBI_PACKED_HEAD - LMBI_PACKED_FLUSH;
+    uint32_t n = room < 4 ? 0 : lmbi_edge_u32(p->coded + LMBI_PACKED_HEAD);
+    uint64_t bytes = 0;
+    if (!n || n > LMBI_PACKED_MAX_RUNS || (room - 4) / LMBI_PACKED_RUN < n)
+        return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "WTSC says %lu runs of weights in %llu bytes, allowed are 1..%d",
+                              (unsigned long)n, (unsigned long long)p->coded_bytes, LMBI_PACKED_MAX_RUNS);
+    p->runs = n;
+    p->listed = 1;
+    p->code = p->coded + LMBI_PACKED_HEAD + 4 + (size_t)n * LMBI_PACKED_RUN;
+    for (uint32_t i = 0; i < n; i++) {
+        lmbi_packed_run r = run_at(p, i);
+        if (!r.weights || r.bits < 2 || r.bits > 8)
+            return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "run %lu of WTSC has %lu weights of %lu bits, allowed are 2..8",
+                                  (unsigned long)i, (unsigned long)r.weights, (unsigned long)r.bits);
+        bytes += lmbi_packed_run_bytes(r);
+    }
+    return bytes == p->plain_bytes
+               ? LMB_EDGE_OK
+               : lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "the runs of WTSC have %llu bytes, and not its %llu",
+                                (unsigned long long)bytes, (unsigned long long)p->plain_bytes);
+}
 
 static lmb_edge_status read_coded(packed *p, const uint8_t *entry, const lmbi_edge_why *why)
 {
@@ -86,15 +142,18 @@ static lmb_edge_status read_coded(packed *p, const uint8_t *entry, const lmbi_ed
                               (unsigned long long)p->coded_bytes);
     if (lmbi_edge_crc32c(0, p->coded, p->coded_bytes) != lmbi_edge_u32(entry + 4))
         return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "the packed weights are damaged: their CRC-32C does not match");
-    if (lmbi_edge_u32(p->coded) != LMBI_PACKED_CODING)
-        return lmbi_edge_fail(why, LMB_EDGE_E_VERSION, "the weights are packed by coding %lu: this reader knows 1",
-                              (unsigned long)lmbi_edge_u32(p->coded));
+    uint32_t coding = lmbi_edge_u32(p->coded);
+    if (coding != LMBI_PACKED_BYTES && coding != LMBI_PACKED_RUNS)
+        return lmbi_edge_fail(why, LMB_EDGE_E_VERSION, "the weights are packed by coding %lu: this reader knows 1 and 2",
+                              (unsigned long)coding);
     uint64_t bytes = lmbi_edge_u64(p->coded + 8);
     if (!bytes || bytes > LMBI_PACKED_MAX)
         return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "WTSC says %llu bytes of weights, allowed are 1..%d",
                               (unsigned long long)bytes, LMBI_PACKED_MAX);
     p->plain_bytes = (size_t)bytes;
-    return LMB_EDGE_OK;
+    p->code = p->coded + LMBI_PACKED_HEAD;
+    p->runs = 1;
+    return coding == LMBI_PACKED_BYTES ? LMB_EDGE_OK : check_runs(p, why);
 }
 
 static lmb_edge_status look(const void *file, size_t n, packed *p, const lmbi_edge_why *why)
@@ -120,13 +179,16 @@ static lmb_edge_status look(const void *file, size_t n, packed *p, const lmbi_ed
             s = plain ? lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "the file has its weights twice, plain and packed")
                       : read_coded(p, entry, why);
     }
-    size_t end = LMBI_EDGE_HEADER + (size_t)p->sections * LMBI_EDGE_SECTION;
+    uint64_t end = LMBI_EDGE_HEADER + (uint64_t)p->sections * LMBI_EDGE_SECTION; /* may be beyond a size_t of 32 bits */
     for (uint32_t i = 0; i < p->sections && p->coded; i++) {
         const uint8_t *entry = p->table + (size_t)i * LMBI_EDGE_SECTION;
         int coded = lmbi_edge_u32(entry) == LMBI_PACKED_TYPE;
-        end = (size_t)lmbi_edge_round_up(end) + (coded ? p->plain_bytes : (size_t)lmbi_edge_u64(entry + 16));
+        end = lmbi_edge_round_up(end) + (coded ? p->plain_bytes : lmbi_edge_u64(entry + 16));
     }
-    p->file_bytes = end;
+    p->file_bytes = (size_t)end;
+    if (s == LMB_EDGE_OK && end > SIZE_MAX)
+        s = lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "%llu bytes unpacked are more than this machine has addresses for",
+                           (unsigned long long)end);
     return s;
 }
 
@@ -161,8 +223,7 @@ static lmb_edge_status put_section(const packed *p, uint32_t i, uint8_t *file, s
     memcpy(to, entry, LMBI_EDGE_SECTION);
     *bytes = (size_t)lmbi_edge_u64(entry + 16);
     if (lmbi_edge_u32(entry) == LMBI_PACKED_TYPE) {
-        lmb_edge_status s =
-            decode(p->coded + LMBI_PACKED_HEAD, p->coded_bytes - LMBI_PACKED_HEAD, file + at, p->plain_bytes, why);
+        lmb_edge_status s = decode(p, file + at, why);
         if (s != LMB_EDGE_OK)
             return s;
         if (lmbi_edge_crc32c(0, file + at, p->plain_bytes) != lmbi_edge_u32(p->coded + 4))

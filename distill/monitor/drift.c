@@ -84,7 +84,7 @@ static void compare_answers(comparison *c)
     add_row(c, LMB_DRIFT_ANSWERS, 0, p, q, (int)c->reference->classes);
 }
 
-double lmb_drift_quantile(const lmb_monitor *k, double share)
+lmb_drift_range lmb_drift_quantile(const lmb_monitor *k, double share)
 {
     double all = 0, sum = 0;
     uint32_t bin = 1; /* bin 0: nobody timed them */
@@ -92,11 +92,11 @@ double lmb_drift_quantile(const lmb_monitor *k, double share)
     for (int i = 1; i < LMB_MONITOR_TIMES; i++)
         all += k->times[i];
     if (all <= 0)
-        return 0;
+        return (lmb_drift_range){ 0, 0 };
     for (; bin < LMB_MONITOR_TIMES - 1; bin++)
         if ((sum += k->times[bin]) >= share * all)
             break;
-    return (double)lmb_monitor_bin_time(bin + 1) / 1000;
+    return (lmb_drift_range){ (double)lmb_monitor_bin_time(bin) / 1000, (double)lmb_monitor_bin_time(bin + 1) / 1000 };
 }
 
 lmb_status lmb_drift_compare(const lmb_monitor *reference, const lmb_monitor *device, const lmb_drift_limits *limits,
@@ -123,12 +123,14 @@ lmb_status lmb_drift_compare(const lmb_monitor *reference, const lmb_monitor *de
     compare_inputs(&c);
     compare_answers(&c);
     lmb_drift_row *r = &out->row[out->n++];
+    lmb_drift_range p99 = lmb_drift_quantile(device, 0.99);
     *r = (lmb_drift_row){ .kind = LMB_DRIFT_LATENCY,
-                          .value = lmb_drift_quantile(device, 0.99),
+                          .value = p99.most,
+                          .least = p99.least,
                           .limit = limits->latency_us,
-                          .before = lmb_drift_quantile(reference, 0.5),
-                          .after = lmb_drift_quantile(device, 0.5) };
-    r->beyond = r->limit > 0 && !(r->value > 0 && r->value <= r->limit); /* what nobody measured keeps no limit */
+                          .before = lmb_drift_quantile(reference, 0.5).most,
+                          .after = lmb_drift_quantile(device, 0.5).most };
+    r->beyond = r->limit > 0 && !(r->value > 0 && r->least < r->limit); /* what nobody measured keeps no limit */
     out->beyond |= r->beyond;
     return LMB_OK;
 }

@@ -32,8 +32,10 @@ enum { LMB_DRIFT_MOST = LMB_MONITOR_CHANNELS + 3, LMB_DRIFT_LEAST = 30 };
 
 typedef struct lmb_drift_row {
     int kind, channel;
-    double value, limit;  /* PSI; latency: microseconds, the 99th percentile; 0: nobody measured it */
-    double before, after; /* input: means; margins, answers: unused; latency: medians of reference and device */
+    double value, limit;  /* PSI; latency: microseconds, what the 99th percentile is at most; 0: nobody measured it */
+    double least;         /* latency: what it is at least. A limit between the two is not said to be exceeded */
+    double before, after; /* input: means; margins, answers: unused; latency: what the medians of reference and device
+                             are at most */
     bool beyond;
 } lmb_drift_row;
 
@@ -47,8 +49,10 @@ typedef struct lmb_drift {
 LMB_MUST_CHECK lmb_status lmb_drift_compare(const lmb_monitor *reference, const lmb_monitor *device,
                                             const lmb_drift_limits *limits, lmb_drift *out, lmb_error *err);
 
-/* The time that `share` of the timed predictions keep, in microseconds: the upper end of its bin. 0: none is timed. */
-double lmb_drift_quantile(const lmb_monitor *k, double share);
+/* The time that `share` of the timed predictions keep, in microseconds: the ends of its bin, a quarter of an octave.
+ * Both 0: none is timed. */
+typedef struct lmb_drift_range { double least, most; } lmb_drift_range;
+lmb_drift_range lmb_drift_quantile(const lmb_monitor *k, double share);
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,7 @@
 #include "distill/quantize/lower.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,6 @@ typedef struct lowering {
     lmb_edge_writer *w;
     int *tensor; /* [values] number in the .lmb of integers, or of reals that stand for them; -1: not there */
     bool *skip;  /* [nodes] done by an earlier node                                                        */
-    bool bytes;  /* no weight is narrow in the file                                                        */
     lmb_error *err;
 } lowering;
 
@@ -180,6 +180,39 @@ static int bits_of(const int8_t *w, int64_t n)
 
 /* ---- operators ---- */
 
+/* The file has 16 bits for each number of a window: kernel, stride, dilation, pads before and behind. */
+static lmb_status check_window(const lowering *l, const lmb_node *n, const int64_t window[10])
+{
+    char why[120];
+
+    for (int i = 0; i < 10; i++)
+        if (window[i] < 0 || window[i] > UINT16_MAX) {
+            snprintf(why, sizeof why, "a kernel, stride, dilation or padding of %lld; the integer form has 0 to %d",
+                     (long long)window[i], UINT16_MAX);
+            return refuse(l, n, why);
+        }
+    return LMB_OK;
+}
+
+/* Has tensor x of the file the shape that the graph says, as an image or as a list? */
+static bool has_shape(const lmb_edge_tensor *x, const lmb_shape *y)
+{
+    return (y->n == 2 && y->d[1] == (int64_t)x->c * x->h * x->w) ||
+           (y->n == 4 && y->d[1] == x->c && y->d[2] == x->h && y->d[3] == x->w);
+}
+
+/* Tensor t of the file is what n makes, at the end of what is done at once. */
+static lmb_status made(lowering *l, const lmb_node *n, lmb_vid end, int t)
+{
+    lmb_edge_tensor x;
+
+    l->tensor[end] = t;
+    if (t < 0 || lmb_edge_write_tensor(l->w, t, &x) != LMB_EDGE_OK)
+        return LMB_OK; /* the writer says why, at the end */
+    return has_shape(&x, &value(l, n->out[0])->shape) ? LMB_OK
+                                                      : refuse(l, n, "its integer form makes another shape of it");
+}
+
 static lmb_status lower_conv(lowering *l, const lmb_node *n)
 {
     lmb_shape x = value(l, n->in[0])->shape, w = value(l, n->in[1])->shape;
@@ -191,6 +224,7 @@ static lmb_status lower_conv(lowering *l, const lmb_node *n)
     if (x.n != 4)
         return refuse(l, n, "only 2-D convolutions run on devices");
     LMB_TRY(lmb_conv_of(n->attr, &x, &w, &v, l->err));
+    LMB_TRY(check_window(l, n, (const int64_t[]){ v.kh, v.kw, v.sh, v.sw, v.dh, v.dw, v.ph, v.pw, v.ph2, v.pw2 }));
     LMB_TRY(quant_after(l, n, &y, &end));
     LMB_TRY(constants_of(l, n, &q));
     lmb_edge_conv op = { .x = l->tensor[n->in[0]], .y = y, .channels = (uint32_t)v.k, .groups = (uint32_t)v.group,
@@ -198,9 +232,8 @@ static lmb_status lower_conv(lowering *l, const lmb_node *n)
                          .dilation = { (uint16_t)v.dh, (uint16_t)v.dw },
                          .pads = { (uint16_t)v.ph, (uint16_t)v.pw, (uint16_t)v.ph2, (uint16_t)v.pw2 },
                          .weights = q.w, .weight_scales = q.scale, .bias = q.bias, .name = value(l, n->out[0])->name,
-                         .bits = l->bytes ? 8 : bits_of(q.w, lmb_shape_count(&w)) };
-    l->tensor[end] = lmb_edge_write_conv(l->w, &op);
-    return LMB_OK;
+                         .bits = bits_of(q.w, lmb_shape_count(&w)) };
+    return made(l, n, end, lmb_edge_write_conv(l->w, &op));
 }
 
 static lmb_status lower_gemm(lowering *l, const lmb_node *n)
@@ -221,23 +254,19 @@ static lmb_status lower_gemm(lowering *l, const lmb_node *n)
                          .weight_scales = q.scale,
                          .bias = q.bias,
                          .name = value(l, n->out[0])->name,
-                         .bits = l->bytes ? 8 : bits_of(q.w, lmb_shape_count(&value(l, n->in[1])->shape)) };
-    l->tensor[end] = lmb_edge_write_gemm(l->w, &op);
-    return LMB_OK;
+                         .bits = bits_of(q.w, lmb_shape_count(&value(l, n->in[1])->shape)) };
+    return made(l, n, end, lmb_edge_write_gemm(l->w, &op));
 }
 
 /* Integers stay where they are, in rows of an image's channels: as one list they are what they were, as an image only
  * of the same channels, height and width. */
 static lmb_status check_unmoved(const lowering *l, const lmb_node *n)
 {
-    const lmb_shape *y = &value(l, n->out[0])->shape;
     lmb_edge_tensor x;
 
     if (lmb_edge_write_tensor(l->w, l->tensor[n->in[0]], &x) != LMB_EDGE_OK)
         return LMB_FAIL(l->err, LMB_E_UNSUPPORTED, "lowering: an earlier operator has no integer form");
-    bool list = y->n == 2 && y->d[1] == (int64_t)x.c * x.h * x.w,
-         image = y->n == 4 && y->d[1] == x.c && y->d[2] == x.h && y->d[3] == x.w;
-    return list || image
+    return has_shape(&x, &value(l, n->out[0])->shape)
                ? LMB_OK
                : refuse(l, n, "it makes another image of the numbers; only a list of them has an integer form");
 }
@@ -262,6 +291,8 @@ static lmb_status lower_same(lowering *l, const lmb_node *n)
         return LMB_OK;
     }
     LMB_TRY(lmb_pooling_of(n->attr, &value(l, n->in[0])->shape, &p, l->err));
+    LMB_TRY(check_window(l, n, (const int64_t[]){ p.kernel[1], p.kernel[2], p.stride[1], p.stride[2], p.dilation[1],
+                                                  p.dilation[2], p.before[1], p.before[2], p.after[1], p.after[2] }));
     const uint16_t kernel[2] = { (uint16_t)p.kernel[1], (uint16_t)p.kernel[2] },
                    stride[2] = { (uint16_t)p.stride[1], (uint16_t)p.stride[2] };
     const uint16_t dilation[2] = { (uint16_t)p.dilation[1], (uint16_t)p.dilation[2] };
@@ -269,9 +300,8 @@ static lmb_status lower_same(lowering *l, const lmb_node *n)
                                (uint16_t)p.after[2] };
     if (((const lmb_pool_attr *)n->attr)->ceil_mode)
         return refuse(l, n, "ceil_mode has no integer form here");
-    l->tensor[end] = lmb_edge_write_max_pool(l->w, l->tensor[n->in[0]], kernel, stride, dilation, pads, 0, 255,
-                                             value(l, n->out[0])->name);
-    return LMB_OK;
+    return made(l, n, end, lmb_edge_write_max_pool(l->w, l->tensor[n->in[0]], kernel, stride, dilation, pads, 0, 255,
+                                                   value(l, n->out[0])->name));
 }
 
 /* The 128 that is subtracted from the input in front of its QuantizeLinear, for runtimes without zero points; 0: none
@@ -346,10 +376,10 @@ static lmb_status lower_node(lowering *l, const lmb_node *n)
     if (!is(n, "Add") && !is(n, "GlobalAveragePool"))
         return refuse(l, n, "there is no integer operator for it");
     LMB_TRY(quant_after(l, n, &y, &end));
-    l->tensor[end] =
-        is(n, "Add") ? lmb_edge_write_add(l->w, l->tensor[n->in[0]], l->tensor[n->in[1]], y, value(l, n->out[0])->name)
-                     : lmb_edge_write_global_average(l->w, l->tensor[n->in[0]], y, value(l, n->out[0])->name);
-    return LMB_OK;
+    return made(l, n, end, is(n, "Add") ? lmb_edge_write_add(l->w, l->tensor[n->in[0]], l->tensor[n->in[1]], y,
+                                                             value(l, n->out[0])->name)
+                                        : lmb_edge_write_global_average(l->w, l->tensor[n->in[0]], y,
+                                                                        value(l, n->out[0])->name));
 }
 
 static lmb_status lower_all(lowering *l, lmb_str *out)
@@ -373,10 +403,10 @@ static lmb_status lower_all(lowering *l, lmb_str *out)
     return lmb_str_check(out, l->err);
 }
 
-static lmb_status lower(const lmb_graph *g, bool bytes, lmb_str *out, lmb_error *err)
+lmb_status lmb_lower(const lmb_graph *g, lmb_str *out, lmb_error *err)
 {
     lowering l = { .g = g, .w = lmb_edge_writer_create(), .tensor = malloc(sizeof(int) * (size_t)(g->n_values + 1)),
-                   .skip = calloc((size_t)g->n_nodes + 1, sizeof(bool)), .bytes = bytes, .err = err };
+                   .skip = calloc((size_t)g->n_nodes + 1, sizeof(bool)), .err = err };
     lmb_status st = LMB_OK;
 
     for (int v = 0; l.tensor && v < g->n_values; v++)
@@ -387,6 +417,3 @@ static lmb_status lower(const lmb_graph *g, bool bytes, lmb_str *out, lmb_error 
     free(l.skip);
     return st;
 }
-
-lmb_status lmb_lower(const lmb_graph *g, lmb_str *out, lmb_error *err) { return lower(g, false, out, err); }
-lmb_status lmb_lower_bytes(const lmb_graph *g, lmb_str *out, lmb_error *err) { return lower(g, true, out, err); }

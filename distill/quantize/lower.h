@@ -24,9 +24,6 @@ extern "C" {
  *   errors  E_UNSUPPORTED names the node that has no integer form or is not quantised */
 LMB_MUST_CHECK lmb_status lmb_lower(const lmb_graph *qdq, lmb_str *out, lmb_error *err);
 
-/* The same with every weight a byte, narrow ones too: for what codes them small afterwards (packed_file.h). */
-LMB_MUST_CHECK lmb_status lmb_lower_bytes(const lmb_graph *qdq, lmb_str *out, lmb_error *err);
-
 typedef struct lmb_deploy_figures { double macs, parameters, bytes, latency_us, arena_bytes; } lmb_deploy_figures;
 
 /* Run the file, plain or packed (core/edge/packed.h), over a data set of u8 images on `threads` threads.

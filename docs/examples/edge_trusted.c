@@ -1,10 +1,15 @@
 /* docs/examples/edge_trusted.c - a model in a file that others may have touched, run where it lies (edge.c reads it into
- * memory and believes it): with the public key that `limbeck sign` printed it runs only what the key's owner has signed.
+ * memory and believes it): with the public key that `limbeck sign` printed it runs only what the key's owner has signed,
+ * and with a file for the number of the last release nothing older than that.
  *
- *     edge_trusted MODEL.lmb PIXELS [PUBLIC-KEY]      PIXELS: images of bytes, one plane a channel, row by row
+ *     edge_trusted MODEL.lmb PIXELS [PUBLIC-KEY [LAST]]      PIXELS: images of bytes, one plane a channel, row by row
  *     cc edge_trusted.c $(pkg-config --cflags --libs limbeck-edge libsodium) -o edge_trusted
+ *
+ * From here on nobody may write into the file itself, which is read as long as the model runs: an update is a new file
+ * under the same name (rename). Where that can not be had, read it into memory before it is opened, as edge.c does.
  */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,16 +26,40 @@ static int signed_by(void *key, const uint8_t *bytes, size_t n, const uint8_t *s
            crypto_sign_verify_detached(signature + 32, bytes, n, key) == 0;
 }
 
+/* The number in a file: 0 without a file; what is no number is not taken for one. */
+static int read_last(const char *path, uint64_t *last)
+{
+    FILE *f = fopen(path, "r");
+    int ok = !f || fscanf(f, "%" SCNu64, last) == 1;
+    if (f)
+        fclose(f);
+    return ok;
+}
+
+/* Whole or not at all, as power can go at any time. */
+static int write_last(const char *path, uint64_t last)
+{
+    char part[4096];
+    int n = snprintf(part, sizeof part, "%s.part", path);
+    FILE *f = n < (int)sizeof part ? fopen(part, "w") : NULL;
+    if (!f)
+        return 0;
+    int ok = fprintf(f, "%" PRIu64 "\n", last) > 0 && fflush(f) == 0 && fsync(fileno(f)) == 0;
+    return fclose(f) == 0 && ok && rename(part, path) == 0;
+}
+
 int main(int argc, char **argv)
 {
     uint8_t key[32];
-    const lmb_edge_trust trust = { signed_by, key, 0 }; /* 0: the least release; a device keeps the last one it ran */
+    lmb_edge_trust trust = { signed_by, key, 0 }; /* the last: the least release that may run */
     char why[200];
     lmb_edge_model m;
     lmb_edge_tensor x, y;
     if (argc < 3 || sodium_init() < 0 ||
         (argc > 3 && (strlen(argv[3]) != 64 || sodium_hex2bin(key, 32, argv[3], 64, NULL, NULL, NULL))))
-        return fprintf(stderr, "usage: edge_trusted MODEL.lmb PIXELS [PUBLIC-KEY, 64 hexadecimal digits]\n"), 1;
+        return fprintf(stderr, "usage: edge_trusted MODEL.lmb PIXELS [PUBLIC-KEY, 64 hexadecimal digits, [LAST]]\n"), 1;
+    if (argc > 4 && !read_last(argv[4], &trust.minimum_release))
+        return fprintf(stderr, "%s: not the number of a release\n", argv[4]), 1;
     int model = open(argv[1], O_RDONLY);
     FILE *pixels = fopen(argv[2], "rb");
     off_t n = lseek(model, 0, SEEK_END);
@@ -40,6 +69,8 @@ int main(int argc, char **argv)
     if ((argc > 3 ? lmb_edge_open_trusted(file, (size_t)n, &trust, &m, why, sizeof why)
                   : lmb_edge_open(file, (size_t)n, &m, why, sizeof why)) != LMB_EDGE_OK)
         return fprintf(stderr, "%s: %s\n", argv[1], why), 1;
+    if (argc > 4 && m.release > trust.minimum_release && !write_last(argv[4], m.release))
+        return fprintf(stderr, "%s can not be written\n", argv[4]), 1;
     lmb_edge_use_laid(&m, NULL, 0); /* weights in the order of these kernels, if the file has them, stay in it */
     lmb_edge_tensor_at(&m, 0, &x);
     lmb_edge_tensor_at(&m, m.n_ops, &y);

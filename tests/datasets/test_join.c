@@ -72,6 +72,46 @@ START_TEST(without_labels)
 }
 END_TEST
 
+/* Classes of the same names, in another order and number, and one that is not known. */
+START_TEST(by_names)
+{
+    static const char *const known[] = { "cat", "dog", "emu", "fox" }, *const some[] = { "fox", "cat" },
+                            *const other[] = { "ant", "cat" };
+    uint8_t a[16], b[16];
+    int32_t was, is;
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_dataset *d = synthetic("{name: synthetic, train: 30, classes: 2, height: 4, width: 4}"),
+                *like = synthetic("{name: synthetic, train: 5, classes: 4, height: 4, width: 4}"), *x;
+    ck_ok(lmb_dataset_by_class(d, like, &x, &err)); /* no names: nothing to go by */
+    ck_assert_ptr_null(x);
+    like->class_names = known;
+    d->class_names = some;
+    ck_ok(lmb_dataset_by_class(like, like, &x, &err)); /* the same: nothing to do */
+    ck_assert_ptr_null(x);
+    ck_ok(lmb_dataset_by_class(d, like, &x, &err));
+    ck_assert(x->n == 30 && x->classes == 4 && x->class_names == known);
+    for (int64_t i = 0; i < 30; i++) {
+        ck_ok(d->read(d, i, a, &was, &err));
+        ck_ok(x->read(x, i, b, &is, &err));
+        ck_assert_mem_eq(a, b, sizeof a);
+        ck_assert_str_eq(some[was], known[is]);
+        if (x->label)
+            ck_assert_int_eq(x->label(x, i), is);
+    }
+    lmb_hash before = d->hash(d), after = x->hash(x);
+    ck_assert(memcmp(&before, &after, sizeof before) != 0);
+    ck_assert_int_eq(x->read(x, 30, a, &was, &err), LMB_E_ARG);
+    lmb_dataset_destroy(x);
+    err = (lmb_error)LMB_ERROR_INIT;
+    d->class_names = other;
+    ck_assert_int_eq(lmb_dataset_by_class(d, like, &x, &err), LMB_E_ARG);
+    ck_assert_msg(strstr(err.msg, "'ant'") && strstr(err.msg, "cat ... fox"), "%s", err.msg);
+    ck_assert_ptr_null(x);
+    lmb_dataset_destroy(d);
+    lmb_dataset_destroy(like);
+}
+END_TEST
+
 START_TEST(unlike_ones)
 {
     static const char *const others[] = { "{name: synthetic, train: 20, classes: 4, height: 4, width: 4}",
@@ -86,4 +126,5 @@ START_TEST(unlike_ones)
 }
 END_TEST
 
-LMB_TEST_MAIN("datasets/join", add(one_behind_the_other); add(without_labels); add_loop(unlike_ones, 2);)
+LMB_TEST_MAIN("datasets/join", add(one_behind_the_other); add(without_labels); add(by_names);
+              add_loop(unlike_ones, 2);)

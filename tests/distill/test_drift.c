@@ -67,7 +67,7 @@ END_TEST
 START_TEST(times)
 {
     lmb_monitor *a = device(100, 0, 10, 1, 40000), *b = device(100, 0, 10, 1, 90000);
-    const lmb_drift_limits loose = { 0.2, 120 }, tight = { 0.2, 80 };
+    const lmb_drift_limits loose = { 0.2, 120 }, tight = { 0.2, 80 }, close = { 0.2, 95 };
     lmb_drift d;
     err = (lmb_error)LMB_ERROR_INIT;
     ck_ok(lmb_drift_compare(a, b, &loose, &d, &err));
@@ -75,6 +75,8 @@ START_TEST(times)
               d.row[4].before < 50);
     ck_ok(lmb_drift_compare(a, b, &tight, &d, &err));
     ck_assert(d.beyond && d.row[4].beyond && d.row[4].kind == LMB_DRIFT_LATENCY);
+    ck_ok(lmb_drift_compare(a, b, &close, &d, &err)); /* within the bin: nobody knows, and nobody is accused */
+    ck_assert(!d.beyond && d.row[4].least <= 90 && d.row[4].value > 95);
     free(b);
     b = device(100, 0, 10, 1, 0); /* nobody has measured: no bound is kept, and without one nothing is wrong */
     ck_ok(lmb_drift_compare(a, b, &loose, &d, &err));

@@ -98,12 +98,12 @@ cmp -s "$dir/first/compress/model.lmb" "$dir/first/compress/points/$(sed -n 's/.
     fail "model.lmb is not the best point's"
 # the file says where it comes from: hashes of teacher and data, and what front.json says of the point
 "$limbeck" inspect "$dir/first/compress/model.lmb" >"$dir/out" 2>"$dir/err"
-for words in '^teacher=[0-9a-f]\{16\}$' '^data=[0-9a-f]\{16\}$' '^samples=300$' '^part=held-out$'; do
+for words in '^the file says of itself:$' '^ *teacher=[0-9a-f]\{16\}$' '^ *data=[0-9a-f]\{16\}$' '^ *samples=300$' '^ *part=held-out$'; do
     grep -q -- "$words" "$dir/out" || fail "inspect of the answer has no $words"
 done
 right=$(grep "\"point\": $(sed -n 's/.*"best": \([0-9]*\).*/\1/p' "$front")," "$front" | sed -n 's/.*"held_out": {"accuracy": \([0-9.]*\).*/\1/p' | head -n 1)
-grep -q "^point=$(sed -n 's/.*"best": \([0-9]*\).*/\1/p' "$front")$" "$dir/out" || fail "inspect does not say which point it is"
-grep -q "^accuracy=$(awk "BEGIN { printf \"%.4f\", $right }")$" "$dir/out" || fail "inspect says $(grep '^accuracy' "$dir/out"), front.json $right"
+grep -q "^ *point=$(sed -n 's/.*"best": \([0-9]*\).*/\1/p' "$front")$" "$dir/out" || fail "inspect does not say which point it is"
+grep -q "^ *accuracy=$(awk "BEGIN { printf \"%.4f\", $right }")$" "$dir/out" || fail "inspect says $(grep '^accuracy' "$dir/out"), front.json $right"
 grep -E -i 'https?:|<script|<link|src=|@import|url\(' "$dir/first/compress/report.html" && fail "report.html needs something from outside"
 grep -q "What was tried" "$dir/first/compress/report.html" || fail "report.html does not say what was tried"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/random.h"
+#include "core/edge/monitor.h"
 #include "tests/check_main.h"
 #include "tests/core/edge/hostile.h"
 #include "tests/core/edge/network.h"
@@ -123,6 +124,33 @@ START_TEST(any_weights_come_back)
 }
 END_TEST
 
+/* Narrow weights are coded as their numbers: the file comes back with its bits, and a code of the same numbers in bytes
+ * is no smaller than by what the list of runs takes. */
+START_TEST(narrow_weights_come_back)
+{
+    lmb_edge_buffer file = { NULL, 0, 0 }, bytes = { NULL, 0, 0 };
+    lmb_edge_model a, b;
+    uint8_t *back;
+    size_t n;
+    ck_edge(small_network_of(_i, 1, &file, why, sizeof why));
+    ck_edge(small_network_of(_i, 0, &bytes, why, sizeof why));
+    lmb_edge_buffer packed = packed_of(&file, 0), whole = packed_of(&bytes, 0);
+    ck_assert_msg(packed.size <= whole.size + 64, "%zu, of bytes %zu", packed.size, whole.size);
+    ck_edge(unpack_exactly(packed.data, packed.size, &back, &n));
+    ck_edge(lmb_edge_open(file.data, file.size, &a, why, sizeof why));
+    ck_edge(lmb_edge_open(back, n, &b, why, sizeof why));
+    ck_assert_uint_eq(a.weights_bytes, b.weights_bytes);
+    ck_assert_mem_eq(a.weights, b.weights, a.weights_bytes);
+    ck_assert_mem_eq(a.ops, b.ops, (size_t)a.n_ops * LMBI_EDGE_OP);
+    ck_assert_uint_eq(lmb_monitor_model(&a), lmb_monitor_model(&b));
+    free(back);
+    free(whole.data);
+    free(packed.data);
+    free(bytes.data);
+    free(file.data);
+}
+END_TEST
+
 /* A share of weights other than zero, of 14 values each as likely: H(share) + share log2(14) bits a weight, with 3 %
  * for what has to be learned. A bitmap and a nibble each take more, from a tenth on. */
 START_TEST(sparse_weights_take_their_entropy)
@@ -156,7 +184,7 @@ START_TEST(every_truncation_and_flip_is_refused)
     lmb_edge_buffer file = { NULL, 0, 0 };
     uint8_t *back;
     size_t bytes;
-    ck_edge(small_network(&file, why, sizeof why));
+    ck_edge(small_network_of(_i ? 4 : 8, _i, &file, why, sizeof why));
     lmb_edge_buffer packed = packed_of(&file, 0);
     for (size_t n = 0; n < packed.size; n += n < 400 ? 1 : 37) {
         ck_assert_int_ne(unpack_exactly(packed.data, n, &back, &bytes), LMB_EDGE_OK);
@@ -194,7 +222,7 @@ static uint8_t *coded_of(lmb_edge_buffer *packed)
 START_TEST(false_claims_are_refused)
 {
     static const struct { int at; uint8_t value; lmb_edge_status want; const char *word; } claims[] = {
-        { 0, 2, LMB_EDGE_E_VERSION, "coding 2" },        /* another coding */
+        { 0, 3, LMB_EDGE_E_VERSION, "coding 3" },        /* another coding */
         { 4, 77, LMB_EDGE_E_FORMAT, "not those" },       /* the CRC of other weights */
         { 12, 1, LMB_EDGE_E_FORMAT, "1..1073741824" },   /* 4 GB and more */
         { 9, 0xF0, LMB_EDGE_E_FORMAT, "end early" },     /* more weights than there is code */
@@ -218,6 +246,33 @@ START_TEST(false_claims_are_refused)
 }
 END_TEST
 
+/* The list of runs: their number, weights and bits of the first, bits of the last. */
+START_TEST(false_runs_are_refused)
+{
+    static const struct { int at; uint32_t value; const char *word; } claims[] = {
+        { 16, 0, "0 runs" },          { 16, 2050, "2050 runs" }, { 16, 1, "the runs of WTSC have" },
+        { 16, UINT32_MAX, "runs of" }, { 20, 0, "0 weights" },    { 20, UINT32_MAX, "the runs of WTSC have" },
+        { 24, 1, "of 1 bits" },       { 24, 9, "of 9 bits" },    { 24, 8, "the runs of WTSC have" },
+    };
+    lmb_edge_buffer file = { NULL, 0, 0 };
+    uint8_t *back;
+    size_t bytes;
+    ck_edge(small_network_of(5, 1, &file, why, sizeof why));
+    lmb_edge_buffer packed = packed_of(&file, 0);
+    uint8_t *coded = coded_of(&packed);
+    ck_assert_uint_eq(lmbi_edge_u32(coded), 2);
+    for (int i = 0; i < 4; i++)
+        coded[claims[_i].at + i] = (uint8_t)(claims[_i].value >> 8 * i);
+    reseal(packed.data, packed.size);
+    ck_assert_int_eq(unpack_exactly(packed.data, packed.size, &back, &bytes), LMB_EDGE_E_FORMAT);
+    ck_assert_msg(strstr(why, claims[_i].word) != NULL, "%s", why);
+    free(back);
+    free(packed.data);
+    free(file.data);
+}
+END_TEST
+
 LMB_TEST_MAIN("core/edge/packed", add(the_plain_file_comes_back); add_loop(any_weights_come_back, 9);
-              add_loop(sparse_weights_take_their_entropy, 3); add(every_truncation_and_flip_is_refused);
-              add_loop(false_claims_are_refused, 6);)
+              tcase_add_loop_test(tc_, narrow_weights_come_back, 2, 8);
+              add_loop(sparse_weights_take_their_entropy, 3); add_loop(every_truncation_and_flip_is_refused, 2);
+              add_loop(false_claims_are_refused, 6); add_loop(false_runs_are_refused, 9);)
