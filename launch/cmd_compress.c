@@ -182,7 +182,9 @@ static lmb_status add_model(const char *key, const lmb_graph *g, lmb_str *text, 
 static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
 {
     const lmb_job *j = &r->job;
+    lmb_search_config c = r->c.search;
 
+    c.steps = LMB_SEARCH_STEPS; /* a search that has ended may have more */
     lmb_str_add(text, "data:\n");
     bool ok = lmb_tree_dump(j->c.data, 2, text) == LMB_OK;
     lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\nheld_out: %s\n",
@@ -191,7 +193,7 @@ static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
     lmb_identity_samples(text, "training", r->train);
     lmb_identity_samples(text, "held-out", r->held_out);
     lmb_str_add(text, "compress:\n");
-    ok = ok && lmb_fields_dump_marked(lmb_search_fields, &r->c.search, 2, text) == LMB_OK;
+    ok = ok && lmb_fields_dump_marked(lmb_search_fields, &c, 2, text) == LMB_OK;
     add_kinds(r, text);
     if (*r->c.device.name) { /* on this machine searches depend on none */
         lmb_str_add(text, "device:\n");

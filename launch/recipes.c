@@ -59,6 +59,14 @@ static void samples_of(const lmb_recipes *r, pair *p)
     p->mcnemar = lmb_p_together(each, r->seeds);
 }
 
+/* What the difference of a block varies by from one choice of its samples to another: of n samples, each of which
+ * differs with the share that did. */
+static double of_samples(const lmb_recipes *r, const pair *p)
+{
+    double n = (double)r->samples / (r->folds > 1 ? r->folds : 1);
+    return (double)(p->lost + p->won) / ((double)r->seeds * (double)r->samples) / n;
+}
+
 static int all_pairs(const lmb_recipes *r, pair out[PAIRS])
 {
     double p[PAIRS], two[2 * LMB_RECIPES_SEEDS * 100];
@@ -66,13 +74,13 @@ static int all_pairs(const lmb_recipes *r, pair out[PAIRS])
 
     for (int a = 0; a < r->recipes; a++)
         for (int b = a + 1; b < r->recipes; b++) {
-            out[n] = (pair){ .a = a,
-                             .b = b,
-                             .t = lmb_t_paired(of(r, b), of(r, a), k, r->folds > 1 ? 1.0 / (r->folds - 1) : 0) };
+            out[n] = (pair){ .a = a, .b = b };
+            samples_of(r, &out[n]);
+            double least = of_samples(r, &out[n]);
+            out[n].t = lmb_t_paired(of(r, b), of(r, a), k, r->folds > 1 ? 1.0 / (r->folds - 1) : 0, least);
             memcpy(two, of(r, a), sizeof *two * (size_t)k);
             memcpy(two + k, of(r, b), sizeof *two * (size_t)k);
-            out[n].p = p[n] = r->unpaired ? lmb_anova_one_way(two, 2, k).p : out[n].t.p;
-            samples_of(r, &out[n]);
+            out[n].p = p[n] = r->unpaired ? lmb_anova_one_way(two, 2, k, least).p : out[n].t.p;
             n++;
         }
     lmb_holm(p, n);
@@ -129,8 +137,14 @@ static void samples_sentence(const lmb_recipes *r, const pair *p, lmb_str *out)
 
 static lmb_anova all_recipes(const lmb_recipes *r)
 {
-    return r->unpaired ? lmb_anova_one_way(r->accuracy, r->recipes, blocks(r))
-                       : lmb_anova_blocks(r->accuracy, r->recipes, blocks(r));
+    pair all[PAIRS];
+    double least = 0;
+    int n = all_pairs(r, all);
+
+    for (int i = 0; i < n; i++)
+        least += of_samples(r, &all[i]) / n;
+    return r->unpaired ? lmb_anova_one_way(r->accuracy, r->recipes, blocks(r), least)
+                       : lmb_anova_blocks(r->accuracy, r->recipes, blocks(r), least);
 }
 
 static void anova_sentence(const lmb_recipes *r, lmb_str *out)

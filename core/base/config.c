@@ -12,7 +12,7 @@
 #include "core/base/file.h"
 #include "core/base/str.h"
 
-enum { MAX_TEXT = 1 << 20, MAX_DEPTH = 32, MAX_NODES = 100000, MAX_KEY = 200 };
+enum { MAX_TEXT = 1 << 20, MAX_DEPTH = 32, BYTES_A_NODE = 10, MAX_KEY = 200 };
 
 typedef struct piece { struct piece *next; } piece; /* allocations of a document, freed together */
 struct lmb_config {
@@ -56,14 +56,15 @@ typedef struct reader {
     yaml_parser_t yaml;
     lmb_config *c;
     const char *file;
+    int nodes_most;
     lmb_error *err;
 } reader;
 
 static lmb_tree *new_node(reader *r, lmb_tree_kind kind, const yaml_event_t *e)
 {
-    lmb_tree *t = ++r->c->nodes > MAX_NODES ? NULL : keep(r->c, sizeof *t);
+    lmb_tree *t = ++r->c->nodes > r->nodes_most ? NULL : keep(r->c, sizeof *t);
     if (!t) {
-        LMB_FAIL(r->err, LMB_E_FORMAT, "%s: more than %d nodes, or no memory for them", r->file, MAX_NODES);
+        LMB_FAIL(r->err, LMB_E_FORMAT, "%s: more than %d nodes, or no memory for them", r->file, r->nodes_most);
         return NULL;
     }
     t->kind = kind;
@@ -244,9 +245,10 @@ static lmb_tree *read_document(reader *r)
     }
 }
 
-static lmb_tree *parse_into(lmb_config *c, const char *text, size_t n, const char *name, lmb_error *err)
+static lmb_tree *parse_into(lmb_config *c, const char *text, size_t n, const char *name, int nodes_most,
+                            lmb_error *err)
 {
-    reader r = { .c = c, .err = err };
+    reader r = { .c = c, .nodes_most = nodes_most, .err = err };
     lmb_tree *root = NULL;
 
     r.file = keep_text(c, name, strlen(name));
@@ -262,23 +264,29 @@ static lmb_tree *parse_into(lmb_config *c, const char *text, size_t n, const cha
     return root;
 }
 
-lmb_status lmb_config_parse(const char *text, size_t n, const char *name, lmb_config **out, lmb_error *err)
+lmb_status lmb_config_parse_most(const char *text, size_t n, const char *name, size_t most, lmb_config **out,
+                                 lmb_error *err)
 {
     lmb_error local = LMB_ERROR_INIT, *e = err ? err : &local;
     lmb_config *c;
 
-    if (n > MAX_TEXT)
-        return LMB_FAIL(e, LMB_E_FORMAT, "%s: %zu bytes; at most %d are read", name, n, MAX_TEXT);
+    if (n > most)
+        return LMB_FAIL(e, LMB_E_FORMAT, "%s: %zu bytes; at most %zu are read", name, n, most);
     c = calloc(1, sizeof *c);
     if (!c)
         return LMB_FAIL(e, LMB_E_NOMEM, "no memory to read %s", name);
-    c->root = parse_into(c, text, n, name, e);
+    c->root = parse_into(c, text, n, name, (int)(most / BYTES_A_NODE), e);
     if (!c->root) {
         lmb_config_destroy(c);
         return e->status;
     }
     *out = c;
     return LMB_OK;
+}
+
+lmb_status lmb_config_parse(const char *text, size_t n, const char *name, lmb_config **out, lmb_error *err)
+{
+    return lmb_config_parse_most(text, n, name, MAX_TEXT, out, err);
 }
 
 lmb_status lmb_config_read(const char *path, lmb_config **out, lmb_error *err)
@@ -324,7 +332,7 @@ lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
         return LMB_FAIL(e, LMB_E_ARG, "--set %s: write it as key=value, for example train.epochs=10", assignment);
     char source[MAX_KEY + 8]; /* of several --set, which one */
     snprintf(source, sizeof source, LMB_CONFIG_SET " %.*s", (int)(eq - assignment), assignment);
-    lmb_tree *value = parse_into(c, eq + 1, strlen(eq + 1), source, e);
+    lmb_tree *value = parse_into(c, eq + 1, strlen(eq + 1), source, MAX_TEXT / BYTES_A_NODE, e);
     if (!value)
         return e->status;
     if (!eq[1])

@@ -42,6 +42,9 @@ typedef struct lmb_config lmb_config; /* a document: owns its tree */
 LMB_MUST_CHECK lmb_status lmb_config_read(const char *path, lmb_config **out, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_config_parse(const char *text, size_t n, const char *name, lmb_config **out,
                                            lmb_error *err);
+/* The same of at most `most` bytes, up to 2^30, and a tenth of it in nodes; else it is 1 MiB. */
+LMB_MUST_CHECK lmb_status lmb_config_parse_most(const char *text, size_t n, const char *name, size_t most,
+                                                lmb_config **out, lmb_error *err);
 /* Apply one "a.b.c=value" (value is YAML, e.g. 0.1, true, [1, 2], {name: adam}); creates what is
  * missing on the way. List items are addressed by number: layers.0.out=16. */
 LMB_MUST_CHECK lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err);

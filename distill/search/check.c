@@ -98,16 +98,23 @@ lmb_status lmb_search_ranks_share(const lmb_search_request *r, lmb_error *err)
     return lmb_judge_ranks_share(&c, r->train->n, r->comm->size, err);
 }
 
-/* Others who teach must know more than nothing: hours of lessons would end in it. */
-lmb_status lmbi_search_check_teachers(const lmbi_search *s, lmb_error *err)
+/* Who teaches must know more than nothing: hours of lessons would end in it, and there is nothing to lose. */
+static lmb_status check_knows(const lmbi_search *s, const char *who, int64_t right, lmb_error *err)
 {
     double n = (double)s->r->held_out->n, k = s->r->train->classes, guess = n / k;
-    double right = (double)lmb_judge_teaches_right(s->judge);
 
-    if (!s->r->teachers || right > guess + 3 * sqrt(guess * (1 - 1 / k)))
+    if ((double)right > guess + 3 * sqrt(guess * (1 - 1 / k)))
         return LMB_OK;
     return LMB_FAIL(err, LMB_E_ARG,
-                    "distill.teachers answer %.4g %% of the held-out samples rightly, about as many as guessing among %g "
-                    "classes does: are they of this data, and do they take numbers of 0 .. 255?",
-                    100 * right / n, k);
+                    "%s: %.4g %% of the held-out samples are answered rightly, about as many as guessing among %g "
+                    "classes does: are they of this data, and do they take numbers of 0 .. 255? Else give `mean`, "
+                    "`scale`, `channel_mean`, `channel_deviation` in a section {name: onnx, path: ...}",
+                    who, 100 * (double)right / n, k);
+}
+
+lmb_status lmbi_search_check_teachers(const lmbi_search *s, lmb_error *err)
+{
+    if (s->r->teachers)
+        LMB_TRY(check_knows(s, "distill.teachers", lmb_judge_teaches_right(s->judge), err));
+    return check_knows(s, "the teacher", lmb_judge_teacher_right(s->judge), err);
 }

@@ -61,7 +61,7 @@ const lmb_field lmb_search_fields[] = {
              "a step that gains a smaller share than this does not pay"),
     LMB_REAL(lmb_search_config, penalty, 1, 0, 1000, "",
              "how fast a limit that is exceeded gains weight beside the cost that is worked on; 0: never"),
-    LMB_INT(lmb_search_config, steps, 100, 1, 1e6, "", "at most"),
+    LMB_INT(lmb_search_config, steps, LMB_SEARCH_STEPS, 1, 1e6, "", "at most; a search that has ended goes on with more"),
     LMB_INT(lmb_search_config, candidates, 1, 1, LMB_SEARCH_CANDIDATES, "",
             "of a step, tried side by side (on several ranks with mpirun): of all moves, of each technique alone, of others"),
     LMB_INT(lmb_search_config, tile, 4, 1, 1024, "channels",

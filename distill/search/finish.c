@@ -46,7 +46,10 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
     p.proof = last.proof;
     o.diverged = last.diverged;
     if (st == LMB_OK)
+        st = lmbi_search_write(s, p.id, last.floats, err);
+    if (st == LMB_OK)
         st = lmbi_round_deploy(s, p.id, frozen, &o, err);
+    lmb_graph_destroy(last.floats);
     lmb_graph_destroy(frozen);
     LMB_TRY(st);
     LMB_TRY(against_parent(s, &p, err));
@@ -56,23 +59,37 @@ static lmb_status finish_one(lmbi_search *s, int of, bool *good, lmb_error *err)
     return LMB_OK;
 }
 
+/* What may be finished, from the teacher on: the accepted points that keep all limits of costs, which no training
+ * changes; all of them if none does. */
+static int chain_of(const lmbi_search *s, int *chain)
+{
+    int n = 0;
+
+    for (int within = 1; within >= 0 && !n; within--)
+        for (int i = 0; i < s->points->n; i++) {
+            const lmb_point *p = &s->points->point[i];
+            bool met;
+            (void)lmb_budget_next(&s->budget, p->cost, &met);
+            if (p->accepted && p->kind != LMB_POINT_FINISHED && (met || !within))
+                chain[n++] = i;
+        }
+    return n;
+}
+
 /* The cheapest accepted point that is within the accuracy once it is finished, found by halving. */
 lmb_status lmbi_search_finish(lmbi_search *s, lmb_error *err)
 {
-    int *chain = malloc(sizeof *chain * (size_t)s->points->n), n = 0;
+    int *chain = malloc(sizeof *chain * (size_t)s->points->n), n = chain ? chain_of(s, chain) : 0;
     bool good = false;
     lmb_status st = chain ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d points", s->points->n);
 
-    for (int i = 0; chain && i < s->points->n; i++)
-        if (s->points->point[i].accepted && s->points->point[i].kind != LMB_POINT_FINISHED)
-            chain[n++] = i;
     if (st == LMB_OK)
         st = finish_one(s, chain[n - 1], &good, err);
     for (int lo = 0, hi = n - 2; st == LMB_OK && !good && lo <= hi;) {
         bool mid_good;
         int mid = (lo + hi + 1) / 2;
         /* a longer training makes the teacher no cheaper */
-        if (mid == 0 && lmbi_search_loses_little(s, &s->points->point[0], 0))
+        if (chain[mid] == 0 && lmbi_search_loses_little(s, &s->points->point[0], 0))
             break;
         st = finish_one(s, chain[mid], &mid_good, err);
         if (mid_good)

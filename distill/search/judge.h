@@ -79,6 +79,7 @@ typedef struct lmb_judge_last {
     lmb_paired proof; /* won by the teacher's share in finish, and lost: kept is its training if more was won; n 0: it
                          was not to be proved */
     bool diverged;    /* one of them, and it was taken back */
+    lmb_graph *floats; /* what the integers were made of: recovered, or as it came; the caller's, NULL on failure */
 } lmb_judge_last;
 
 /* Train `model` in place, as number `id`. */

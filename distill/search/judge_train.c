@@ -336,36 +336,51 @@ static lmb_status in_integers(lmb_judge *j, const lmb_graph *model, int id, lmb_
     return st;
 }
 
-static lmb_status taken_back(lmb_judge_last *last, lmb_error *err)
+static void taken_back(lmb_judge_last *last, lmb_error *err)
 {
-    *last = (lmb_judge_last){ .diverged = true };
+    last->proof = (lmb_paired){ 0 };
+    last->diverged = true;
     lmb_error_clear(err);
-    return LMB_OK;
+}
+
+/* In floats: *out, which is `model` as it was where that diverges. */
+static lmb_status recover(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **out, lmb_judge_last *last,
+                          lmb_error *err)
+{
+    LMB_TRY(lmb_graph_copy(model, out, err));
+    if (!j->c->recovers)
+        return LMB_OK;
+    lmb_status st = in_floats(j, LMBI_RECOVER, &j->c->recover, j->train, *out, id, err);
+    if (st != LMB_E_NUMERIC)
+        return st;
+    taken_back(last, err);
+    lmb_graph_destroy(*out);
+    *out = NULL;
+    return lmb_graph_copy(model, out, err);
 }
 
 lmb_status lmb_judge_finish(lmb_judge *j, const lmb_graph *model, int id, lmb_graph **frozen, lmb_judge_last *last,
                             lmb_error *err)
 {
-    lmb_graph *learnt = NULL;
-    const lmb_graph *is;
-    lmb_status st = LMB_OK;
+    lmb_graph *is = NULL;
 
     *last = (lmb_judge_last){ 0 };
-    if (j->c->recovers) {
-        LMB_TRY(lmb_graph_copy(model, &learnt, err));
-        st = in_floats(j, LMBI_RECOVER, &j->c->recover, j->train, learnt, id, err);
-    }
-    is = st == LMB_E_NUMERIC || !learnt ? model : learnt;
-    if (st == LMB_E_NUMERIC)
-        st = taken_back(last, err);
+    lmb_status st = recover(j, model, id, &is, last, err);
     if (st == LMB_OK)
         st = j->c->finishes ? in_integers(j, is, id, frozen, &last->proof, err)
                             : lmb_judge_quantise(j, is, frozen, err);
     for (int back = 0; back < 2 && st == LMB_E_NUMERIC; back++) { /* without finish, and without both */
-        LMB_TRY_GOTO(st, done, taken_back(last, err));
-        st = lmb_judge_quantise(j, back ? model : is, frozen, err);
+        taken_back(last, err);
+        if (back) {
+            lmb_graph_destroy(is);
+            is = NULL;
+            LMB_TRY(lmb_graph_copy(model, &is, err));
+        }
+        st = lmb_judge_quantise(j, is, frozen, err);
     }
-done:
-    lmb_graph_destroy(learnt);
+    if (st == LMB_OK)
+        last->floats = is;
+    else
+        lmb_graph_destroy(is);
     return st;
 }

@@ -6,6 +6,8 @@
 
 #include "core/base/file.h"
 
+enum { LINE_MOST = 1 << 26 };
+
 /* Parse and hand on one line; *whole is false for one that is torn. */
 static lmb_status one(const char *path, int64_t number, const char *text, size_t n,
                       lmb_status (*row)(void *, const lmb_tree *, lmb_error *), void *ctx, bool *whole, lmb_error *err)
@@ -13,7 +15,7 @@ static lmb_status one(const char *path, int64_t number, const char *text, size_t
     lmb_config *c = NULL;
     lmb_error torn = LMB_ERROR_INIT;
 
-    *whole = lmb_config_parse(text, n, path, &c, &torn) == LMB_OK && lmb_config_root(c) &&
+    *whole = lmb_config_parse_most(text, n, path, LINE_MOST, &c, &torn) == LMB_OK && lmb_config_root(c) &&
              lmb_config_root(c)->kind == LMB_TREE_MAP;
     lmb_status st = *whole ? row(ctx, lmb_config_root(c), err) : LMB_OK;
     if (st != LMB_OK)
@@ -39,6 +41,10 @@ lmb_status lmb_lines_read(const char *path, lmb_status (*row)(void *ctx, const l
     while (st == LMB_OK && keep < bytes && (end = memchr(lines + keep, '\n', bytes - keep)) != NULL) {
         size_t n = (size_t)(end - lines) - keep;
         st = one(path, ++number, lines + keep, n, row, ctx, &whole, err);
+        if (!whole && keep + n + 1 < bytes)
+            st = LMB_FAIL(err, LMB_E_FORMAT,
+                          "%s, line %lld is damaged, and others follow it: put the file back as it was, or begin again "
+                          "with --fresh", path, (long long)number);
         if (!whole)
             break;
         keep += n + 1;
@@ -53,6 +59,9 @@ lmb_status lmb_lines_add(const char *path, lmb_str *line, lmb_error *err)
 {
     lmb_str_add(line, "\n");
     LMB_TRY(lmb_str_check(line, err));
+    if (line->n > LINE_MOST)
+        return LMB_FAIL(err, LMB_E_ARG, "%s: a line of %zu bytes is more than the %d that will be read again", path,
+                        line->n, LINE_MOST);
     return lmb_file_append(path, line->text, line->n, err);
 }
 

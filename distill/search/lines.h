@@ -1,7 +1,7 @@
 /* distill/search/lines.h - a journal of JSON lines that survives a kill at any instant.
  *
- * Idea: a line is appended in one write when what it tells of is done. A line without its end, or one that is no JSON
- * object, is what a crash has torn: it and all after it are cut off, and what they told of is done again.
+ * Idea: a line is appended in one write when what it tells of is done. A line without its end, or a last one that is no
+ * JSON object, is what a crash has torn: it is cut off, and what it told of is done again. One before others is damage.
  */
 #ifndef LMB_DISTILL_SEARCH_LINES_H
 #define LMB_DISTILL_SEARCH_LINES_H
@@ -14,11 +14,11 @@ extern "C" {
 #endif
 
 /* Hand each whole line to `row`; no file is no error. A torn end is cut off the file.
- *   errors  those of `row`, with path and line in front; E_FORMAT above 1 GiB */
+ *   errors  those of `row`, with path and line in front; E_FORMAT: above 1 GiB, or a line before the last that is none */
 LMB_MUST_CHECK lmb_status lmb_lines_read(const char *path,
                                          lmb_status (*row)(void *ctx, const lmb_tree *line, lmb_error *err), void *ctx,
                                          lmb_error *err);
-/* Append one line, to which the newline is added. */
+/* Append one line, to which the newline is added. E_ARG: it is longer than what will be read. */
 LMB_MUST_CHECK lmb_status lmb_lines_add(const char *path, lmb_str *line, lmb_error *err);
 
 /* A number or text of a line: E_FORMAT names the key when it is missing or something else. */

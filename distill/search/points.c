@@ -355,21 +355,21 @@ lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *o
     return st;
 }
 
+double lmb_point_slowness(const lmb_points *all, const lmb_point *p)
+{
+    double slow = p->beside > 0 ? p->beside / all->point[p->parent].timing.p50 : 1;
+    return slow > 1 + NOISE ? slow : 1;
+}
+
 double lmb_point_from(const lmb_points *all, const lmb_point *p)
 {
     double cost = all->point[p->parent].cost[p->goal];
-    return p->goal == LMB_GOAL_LATENCY && p->beside > 0 ? fmin(cost, p->beside) : cost;
+    return p->goal == LMB_GOAL_LATENCY && p->beside > 0 ? p->beside / lmb_point_slowness(all, p) : cost;
 }
 
 bool lmb_point_saves_nothing(const lmb_points *all, const lmb_point *p)
 {
     return p->kind == LMB_POINT_STEP && p->n_moves && p->cost[p->goal] >= lmb_point_from(all, p);
-}
-
-double lmb_point_slowness(const lmb_points *all, const lmb_point *p)
-{
-    double slow = p->beside > 0 ? p->beside / all->point[p->parent].timing.p50 : 1;
-    return slow > 1 + NOISE ? slow : 1;
 }
 
 /* ---- the front ---- */

@@ -66,7 +66,8 @@ LMB_MUST_CHECK lmb_status lmb_points_add(const char *path, lmb_points *p, const 
  * better. */
 void lmb_points_front(lmb_points *p);
 double lmb_point_accuracy(const lmb_point *p);
-/* The cost that a step works on, of what it was made of. A time: the least that was measured. */
+/* The cost that a step works on, of what it was made of. A time: as it was beside the step, less what the machine was
+ * slower. */
 double lmb_point_from(const lmb_points *all, const lmb_point *p);
 /* Is it a step, and no cheaper than that? */
 bool lmb_point_saves_nothing(const lmb_points *all, const lmb_point *p);

@@ -209,9 +209,10 @@ lmb_status lmbi_round_last_lessons(lmbi_search *s, int of, int id, lmb_graph **f
 static lmb_status help_to_finish(lmbi_search *s, const order *o, lmb_error *err)
 {
     lmb_graph *frozen = NULL; /* rank 0 has the same */
-    lmb_judge_last last;
+    lmb_judge_last last = { 0 };
     lmb_status st = finish(s, o, &frozen, &last, err);
 
+    lmb_graph_destroy(last.floats);
     lmb_graph_destroy(frozen);
     return st;
 }

@@ -69,8 +69,8 @@ static bool tried_as_it_is(const lmb_points *all)
     return all->n > 1 && all->point[1].kind == LMB_POINT_STEP && all->point[1].n_moves == 0;
 }
 
-/* What the points so far say: where the search stands, and how large its steps are. A step none of whose candidates
- * passed is halved. */
+/* What the points so far say: where the search stands, and how large its steps are. Where none of a step's candidates
+ * passed they are halved, whether that one went all the way or only as far as a limit. */
 static void stand(const lmbi_search *s, int *incumbent, int *steps, double *share)
 {
     const lmb_points *all = s->points;
@@ -89,7 +89,7 @@ static void stand(const lmbi_search *s, int *incumbent, int *steps, double *shar
             *incumbent = i;
         if (last) {
             (*steps)++;
-            *share = passed ? *share : p->step / 2;
+            *share = passed ? *share : *share / 2;
             passed = false;
         }
     }

@@ -36,7 +36,7 @@ extern "C" {
 
 typedef struct lmb_search_table { const char *file; bool frozen; } lmb_search_table;
 
-enum { LMB_SEARCH_CANDIDATES = 64 };
+enum { LMB_SEARCH_CANDIDATES = 64, LMB_SEARCH_STEPS = 100 };
 
 typedef struct lmb_search_config {
     int64_t objective;

@@ -78,30 +78,56 @@ static lmb_status measure_again(lmbi_search *s, lmb_point *p, lmb_error *err)
     return st;
 }
 
-/* Steps beside their parent. Where it takes longer than it did the machine is slower, and so much is taken off. */
+/* On a machine that is `slow` times as slow: its times as they were, and the share that misses a deadline so much
+ * later. */
+static lmb_status take_off(lmbi_search *s, lmb_point *p, double slow, lmb_error *err)
+{
+    lmb_timing t = p->timing;
+
+    if (s->deadline > 0) {
+        lmb_deployed d;
+        LMB_TRY(open_point(s, p->id, &d, err));
+        lmb_status st = lmb_latency_whole(s->latency, &d, s->deadline * slow, &t, err);
+        lmb_deployed_free(&d);
+        LMB_TRY(st);
+    }
+    p->timing.missed = t.missed;
+    p->timing.p50 /= slow;
+    p->timing.p99 /= slow;
+    p->timing.throughput *= slow;
+    return LMB_OK;
+}
+
+/* Steps beside their parent. Where it takes longer than it did the machine is slower, and so much is taken off. It is
+ * asked once more before that, and where a step takes longer than it did, but less than it does. */
 static lmb_status beside_parent(lmbi_search *s, lmb_point *p, int n, lmb_error *err)
 {
-    double slow = 1;
+    double was = s->points->point[p->parent].timing.p50, slow = 1;
+    bool close = false;
 
-    for (int turn = 0; turn < 2 && (turn == 0 || slow > 1); turn++) {
+    for (int turn = 0; turn < 2 && (turn == 0 || slow > 1 || close); turn++) {
         LMB_TRY(ask_parent(s, p, n, err));
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n; i++) {
             LMB_TRY(measure_again(s, &p[i], err));
+            close |= p[i].timing.p50 >= was;
+        }
         slow = lmb_point_slowness(s->points, p);
     }
-    for (int i = 0; i < n; i++) {
-        p[i].timing.p50 /= slow;
-        p[i].timing.p99 /= slow;
-        p[i].timing.throughput *= slow;
-    }
+    for (int i = 0; i < n && slow > 1; i++)
+        LMB_TRY(take_off(s, &p[i], slow, err));
     return LMB_OK;
+}
+
+static bool times_count(const lmbi_search *s, const lmb_point *p)
+{
+    return p->goal == LMB_GOAL_LATENCY || s->budget.limit[LMB_GOAL_LATENCY] > 0;
 }
 
 static lmb_status measure(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, int n, lmb_error *err)
 {
     for (int i = 0; i < n; i++)
         LMB_TRY(weigh(s, &o[i], &p[i], err));
-    if (p->parent >= 0 && p->goal == LMB_GOAL_LATENCY && !of_its_parents_shape(p) && !lmb_latency_frozen(s->latency))
+    if (p->parent >= 0 && times_count(s, p) && !of_its_parents_shape(p) && !lmb_latency_frozen(s->latency))
         LMB_TRY(beside_parent(s, p, n, err));
     for (int i = 0; i < n; i++)
         p[i].cost[LMB_GOAL_LATENCY] = p[i].timing.p50;

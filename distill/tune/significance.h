@@ -7,7 +7,9 @@
  *   folds    trainings of a cross-validation share most of their samples, so their differences vary less than those
  *            of new data would: the variance is raised by n_test / n_train (`overlap`), else too many
  *            true nothings look like something
- *   p        two-sided; 1 where nothing differs at all, 0 where all blocks differ by the same amount
+ *   least    what a difference between two runs varies by at least: figures are counts of right answers, and that two
+ *            blocks differ by the same count says little where samples alone would make them differ (0: unknown)
+ *   p        two-sided; 1 where nothing differs at all; without `least` 0 where all blocks differ by the same amount
  *   threads  pure
  *   source   incomplete beta by its continued fraction (Lentz): DLMF 8.17.22; Nadeau and Bengio 2003, Machine
  *            Learning 52:239-281 (overlap); Holm 1979 (several pairs); Rueger 1978 (n / k times the k-th of n
@@ -35,16 +37,16 @@ double lmb_t_quantile(double p, double df);
 typedef struct lmb_t_test {
     double mean, lo, hi, t, df, p;
 } lmb_t_test; /* mean of a - b and its 95 % interval */
-/* n >= 2 blocks. overlap: n_test / n_train where blocks are folds, else 0. */
-lmb_t_test lmb_t_paired(const double *a, const double *b, int n, double overlap);
+/* n >= 2 blocks. overlap: n_test / n_train where blocks are folds, else 0. least: variance of a - b of a block. */
+lmb_t_test lmb_t_paired(const double *a, const double *b, int n, double overlap, double least);
 
 typedef struct lmb_anova {
     double f, df1, df2, p;
 } lmb_anova;
 /* y: [recipes, blocks], at least 2 of both. Blocks are the same for all recipes... */
-lmb_anova lmb_anova_blocks(const double *y, int recipes, int blocks);
+lmb_anova lmb_anova_blocks(const double *y, int recipes, int blocks, double least);
 /* ... or have nothing to do with each other. */
-lmb_anova lmb_anova_one_way(const double *y, int recipes, int blocks);
+lmb_anova lmb_anova_one_way(const double *y, int recipes, int blocks, double least);
 
 /* Two-sided exact McNemar test. */
 double lmb_mcnemar(const lmb_paired *p);

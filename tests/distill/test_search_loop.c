@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "comm/collective.h"
+#include "core/onnx/onnx.h"
 #include "tests/distill/search.h"
 #include "tests/distill/train_on.h"
 
@@ -184,6 +185,63 @@ START_TEST(what_takes_longer_is_rejected)
     const lmb_point *last = &r.points.point[r.points.n - 1];
     ck_assert_int_eq(last->kind, LMB_POINT_FINISHED); /* the teacher: no step is what it begins with */
     ck_assert_int_eq(last->parent, 0);
+    char file[LMB_SEARCH_PATH];
+    lmb_graph *floats;
+    ck_ok(lmb_search_file(file, dir, last->id, "model.onnx", &err)); /* to train on from */
+    ck_ok(lmb_onnx_read(file, NULL, &floats, &err));
+    lmb_graph_destroy(floats);
+    lmb_search_result_free(&r);
+}
+END_TEST
+
+/* A limit that is near is tried for as often as one that is far, before it is given up. */
+START_TEST(a_near_limit_is_tried_for)
+{
+    char text[400];
+    machine m = { .slower = true };
+    lmb_search_result r;
+
+    ck_ok(search("{" STEPS(1) TUNE "}", &m, &r));
+    double us = r.points.point[0].cost[LMB_GOAL_LATENCY];
+    lmb_search_result_free(&r);
+    end();
+    begin();
+    snprintf(text, sizeof text,
+             "{objective: accuracy, latency_max: \"%.6f us\", accuracy_drop_max: \"80 %%\", step: 0.1, step_min: "
+             "0.02, calibration: 40, " TUNE "}", us * 0.988);
+    m = (machine){ .slower = true };
+    ck_ok(search(text, &m, &r));
+    ck_assert_int_eq(r.points.n, 4); /* 10, 5 and 2.5 %, each no further than 1.2 */
+    for (int i = 1; i < r.points.n; i++) {
+        ck_assert_double_eq_tol(r.points.point[i].step, 0.012, 1e-6);
+        ck_assert(!r.points.point[i].accepted);
+    }
+    ck_assert(!r.met && strstr(r.why, "steps below 2 %"));
+    lmb_search_result_free(&r);
+}
+END_TEST
+
+/* What costs too much is not trained at the end, however accurate it is. */
+START_TEST(only_what_is_within_limits_is_finished)
+{
+    static const char text[] = "{objective: accuracy, bytes_max: \"5 kB\", accuracy_drop_max: \"3 %\", slack: \"90 %\", "
+                               "step: 0.1, steps: 12, calibration: 40, tune: {epochs: 1, batch: 40, lr: 1.0e-9, "
+                               "threads: 1}, finish: {epochs: 1, batch: 40, lr: 1.0e-9, threads: 1}}";
+    lmb_search_result r;
+    int finished = 0, outside = 0;
+
+    ck_ok(search(text, &(machine){ .clock = 0 }, &r));
+    for (int i = 0; i < r.points.n; i++) {
+        const lmb_point *p = &r.points.point[i];
+        outside += p->accepted && p->kind == LMB_POINT_STEP && p->cost[LMB_GOAL_BYTES] > 5000;
+        if (p->kind != LMB_POINT_FINISHED)
+            continue;
+        finished++;
+        ck_assert_double_le(r.points.point[p->parent].cost[LMB_GOAL_BYTES], 5000);
+        ck_assert(!p->accepted); /* or nothing else would have been tried anyhow */
+    }
+    ck_assert_int_ge(outside, 2);
+    ck_assert_int_ge(finished, 1);
     lmb_search_result_free(&r);
 }
 END_TEST
@@ -226,6 +284,23 @@ START_TEST(a_slower_machine_makes_no_slower_model)
     ck_ok(lmb_points_read(journal, "test", &again, &err));
     ck_assert_double_eq(again.point[3].beside, r.points.point[3].beside);
     lmb_points_free(&again);
+    lmb_search_result_free(&r);
+}
+END_TEST
+
+/* By less than what is taken off: then a step is faster than its parent where it is faster beside it. */
+START_TEST(a_little_slower_is_no_reason)
+{
+    static const char text[] = "{accuracy_drop_max: \"80 %\", steps: 1, step: 0.02, step_min: 0.01, calibration: 40, " TUNE
+                               "}";
+    machine m = { .clock = 1.045 };
+    lmb_search_result r;
+
+    ck_ok(search(text, &m, &r));
+    const lmb_point *p = r.points.point;
+    ck_assert_int_eq(r.points.n, 2);
+    ck_assert_double_gt(p[1].cost[LMB_GOAL_LATENCY], p[0].cost[LMB_GOAL_LATENCY]);
+    ck_assert(p[1].accepted && !lmb_point_saves_nothing(&r.points, &p[1]));
     lmb_search_result_free(&r);
 }
 END_TEST
@@ -399,6 +474,8 @@ END_TEST
 LMB_TEST_MAIN("distill/search_loop", tcase_add_checked_fixture(tc_, begin, end); tcase_set_timeout(tc_, 120);
               add(what_takes_longer_is_rejected); add(a_moment_decides_nothing);
               add(a_slower_machine_makes_no_slower_model); add(a_faster_machine_saves_nothing);
+              add(a_little_slower_is_no_reason); add(a_near_limit_is_tried_for);
+              add(only_what_is_within_limits_is_finished);
               add(each_technique_makes_a_candidate);
               add_loop(a_training_that_diverges_is_taken_back, 3); add(few_bits_are_learned_first);
               add(names_that_no_journal_holds_are_refused);

@@ -1,6 +1,7 @@
 /* Mirrors distill/search/points.c: the journal of points comes back to the bit, a damaged one is refused; the front. */
 #include "core/base/compiler.h"
 #include "distill/search/points.h"
+#include "distill/search/search.h"
 #include "tests/distill/search.h"
 
 static lmb_point point(int id, int64_t right, double us, double bytes)
@@ -105,6 +106,59 @@ START_TEST(a_damaged_journal_is_refused)
 }
 END_TEST
 
+/* A last line that was torn goes; one that is damaged before others is no kill's work. */
+START_TEST(a_damaged_line_is_not_torn)
+{
+    lmb_points p = { .identity = "me" }, again;
+    void *text;
+    size_t n;
+
+    for (int i = 0; i < 3; i++) {
+        lmb_point one = point(i, 900, 10, 10);
+        ck_ok(lmb_points_add(path, &p, &one, 1, &err));
+    }
+    lmb_points_free(&p);
+    ck_ok(lmb_file_read(path, 1 << 20, &text, &n, &err));
+    char *third = strchr(strchr(text, '\n') + 1, '\n') + 1;
+    third[1] ^= 1;
+    ck_ok(lmb_file_write(path, text, n, &err));
+    ck_assert_int_eq(lmb_points_read(path, "me", &again, &err), LMB_E_FORMAT);
+    ck_assert_msg(strstr(err.msg, "line 3 is damaged"), "%s", err.msg);
+    lmb_error_clear(&err);
+    ck_ok(lmb_file_write(path, text, (size_t)(strchr(third, '\n') + 1 - (char *)text), &err));
+    ck_ok(lmb_points_read(path, "me", &again, &err));
+    ck_assert_int_eq(again.n, 1);
+    lmb_points_free(&again);
+    free(text);
+}
+END_TEST
+
+/* A round of as many candidates as there may be, of many moves: more than a configuration may be long. */
+START_TEST(a_long_line_comes_back)
+{
+    enum { MOVES = 120 };
+    lmb_points p = { .identity = "me" }, again;
+    lmb_point round[LMB_SEARCH_CANDIDATES], first = point(0, 900, 10, 10);
+
+    ck_ok(lmb_points_add(path, &p, &first, 1, &err));
+    for (int i = 0; i < LMB_SEARCH_CANDIDATES; i++) {
+        lmb_point *x = &round[i];
+        *x = point(i + 1, 900, 10, 10);
+        x->kind = LMB_POINT_STEP;
+        x->move = realloc(x->move, sizeof *x->move * MOVES);
+        ck_assert_ptr_nonnull(x->move);
+        for (x->n_moves = 1; x->n_moves < MOVES; x->n_moves++)
+            x->move[x->n_moves] = x->move[0];
+    }
+    ck_ok(lmb_points_add(path, &p, round, LMB_SEARCH_CANDIDATES, &err));
+    ck_ok(lmb_points_read(path, "me", &again, &err));
+    ck_assert_int_eq(again.n, 1 + LMB_SEARCH_CANDIDATES);
+    ck_assert_int_eq(again.point[LMB_SEARCH_CANDIDATES].n_moves, MOVES);
+    lmb_points_free(&again);
+    lmb_points_free(&p);
+}
+END_TEST
+
 START_TEST(the_front)
 {
     lmb_points p = { 0 };
@@ -130,4 +184,5 @@ START_TEST(the_front)
 END_TEST
 
 LMB_TEST_MAIN("distill/search_points", tcase_add_checked_fixture(tc_, setup, teardown);
-              add(points_come_back_to_the_bit); add(a_damaged_journal_is_refused); add(the_front);)
+              add(points_come_back_to_the_bit); add(a_damaged_journal_is_refused); add(a_damaged_line_is_not_torn);
+              add(a_long_line_comes_back); add(the_front);)

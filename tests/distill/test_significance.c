@@ -46,7 +46,7 @@ static const double sleep_of[2][PLANTS] = { { 0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 
 
 START_TEST(students_sleep)
 {
-    lmb_t_test r = lmb_t_paired(sleep_of[0], sleep_of[1], PLANTS, 0);
+    lmb_t_test r = lmb_t_paired(sleep_of[0], sleep_of[1], PLANTS, 0, 0);
 
     ck_assert_double_eq_tol(r.mean, -1.58, 1e-12);
     ck_assert_double_eq_tol(r.t, -4.0621, 5e-5);
@@ -54,7 +54,7 @@ START_TEST(students_sleep)
     ck_assert_double_eq_tol(r.lo, -2.4598858, 5e-8);
     ck_assert_double_eq_tol(r.hi, -0.7001142, 5e-8);
     /* with two recipes the analysis of variance with blocks is the same test */
-    lmb_anova a = lmb_anova_blocks(sleep_of[0], 2, PLANTS);
+    lmb_anova a = lmb_anova_blocks(sleep_of[0], 2, PLANTS, 0);
     ck_assert_double_eq_tol(a.f, r.t * r.t, 1e-9);
     ck_assert_double_eq_tol(a.p, r.p, 1e-12);
 }
@@ -63,8 +63,8 @@ END_TEST
 /* Folds that share samples: a variance of 1 / n + overlap instead of 1 / n. */
 START_TEST(overlap_widens)
 {
-    lmb_t_test r = lmb_t_paired(sleep_of[0], sleep_of[1], PLANTS, 0),
-               wide = lmb_t_paired(sleep_of[0], sleep_of[1], PLANTS, 1.0 / 9);
+    lmb_t_test r = lmb_t_paired(sleep_of[0], sleep_of[1], PLANTS, 0, 0),
+               wide = lmb_t_paired(sleep_of[0], sleep_of[1], PLANTS, 1.0 / 9, 0);
     double by = sqrt((0.1 + 1.0 / 9) / 0.1);
 
     ck_assert_double_eq_tol(wide.t, r.t / by, 1e-12);
@@ -78,7 +78,7 @@ START_TEST(plant_growth)
     static const double y[3][PLANTS] = { { 4.17, 5.58, 5.18, 6.11, 4.50, 4.61, 5.17, 4.53, 5.33, 5.14 },
                                          { 4.81, 4.17, 4.41, 3.59, 5.87, 3.83, 6.03, 4.89, 4.32, 4.69 },
                                          { 6.31, 5.12, 5.54, 5.50, 5.37, 5.29, 4.92, 6.15, 5.80, 5.26 } };
-    lmb_anova a = lmb_anova_one_way(y[0], 3, PLANTS);
+    lmb_anova a = lmb_anova_one_way(y[0], 3, PLANTS, 0);
 
     ck_assert_double_eq_tol(a.f, 4.8461, 5e-5);
     ck_assert(a.df1 == 2 && a.df2 == 27);
@@ -91,7 +91,7 @@ END_TEST
 START_TEST(blocks_take_away_what_they_share)
 {
     static const double y[] = { 1, 2, 3, 2, 4, 6, 3, 3, 6 };
-    lmb_anova with = lmb_anova_blocks(y, 3, 3), without = lmb_anova_one_way(y, 3, 3);
+    lmb_anova with = lmb_anova_blocks(y, 3, 3, 0), without = lmb_anova_one_way(y, 3, 3, 0);
 
     ck_assert_double_eq_tol(with.f, 8, 1e-12);
     ck_assert_double_eq_tol(with.p, 0.04, 1e-12);
@@ -103,13 +103,20 @@ END_TEST
 START_TEST(nothing_differs_or_all_do)
 {
     static const double a[] = { 0.5, 0.625, 0.75 }, b[] = { 0.25, 0.375, 0.5 };
-    lmb_t_test same = lmb_t_paired(a, a, 3, 0), all = lmb_t_paired(a, b, 3, 0);
+    lmb_t_test same = lmb_t_paired(a, a, 3, 0, 0), all = lmb_t_paired(a, b, 3, 0, 0);
     const double y[] = { 0.5, 0.625, 0.75, 0.25, 0.375, 0.5 }, flat[] = { 0.9, 0.9, 0.9, 0.9 };
 
     ck_assert(same.p == 1 && same.mean == 0 && same.lo == 0 && same.hi == 0);
     ck_assert(all.p == 0 && all.mean == 0.25);
-    ck_assert(lmb_anova_blocks(y, 2, 3).p == 0);
-    ck_assert(lmb_anova_blocks(flat, 2, 2).p == 1 && lmb_anova_one_way(flat, 2, 2).p == 1);
+    ck_assert(lmb_anova_blocks(y, 2, 3, 0).p == 0);
+    /* of counts that differ by the same by chance: as much as samples let them differ */
+    lmb_t_test counts = lmb_t_paired(a, b, 3, 0, 0.03);
+    lmb_anova of_them = lmb_anova_blocks(y, 2, 3, 0.03);
+    ck_assert_double_eq_tol(counts.t, 0.25 / sqrt(0.03 / 3), 1e-12);
+    ck_assert_double_eq_tol(of_them.f, counts.t * counts.t, 1e-9);
+    ck_assert(counts.p > 0.1 && fabs(counts.p - of_them.p) < 1e-9 && counts.lo < 0 && counts.hi > 0.5);
+    ck_assert_double_eq_tol(lmb_t_paired(a, b, 3, 0, 0.01).p, lmb_t_tails(0.25 / sqrt(0.01 / 3), 2), 1e-12);
+    ck_assert(lmb_anova_blocks(flat, 2, 2, 0).p == 1 && lmb_anova_one_way(flat, 2, 2, 0).p == 1);
 }
 END_TEST
 

@@ -77,7 +77,10 @@ says "about as many as guessing among 4 classes does"
 joined="{name: layers, mean: 120, scale: 0.015, layers: [{concat: [[{conv: 4}], [{conv: {channels: 4, kernel: 1}}]]}, norm, {activation: relu}, {conv: 4}, {pool: global}, dense]}"
 "$limbeck" quantize "$dir/c.yaml" --set "model=$joined" --set teacher= --set compress= --calibration 50 --out "$dir/joined.onnx" >"$dir/out" 2>"$dir/err" &&
     "$limbeck" export "$dir/joined.onnx" --out "$dir/joined.lmb" >>"$dir/out" 2>>"$dir/err" || fail "a model with Concat does not become integers: $(cat "$dir/err")"
-compress 0 --set run="$dir/joined" --set "compress.teacher=$joined" --set compress.accuracy_drop_max="90 %" --set compress.steps=1 --set compress.tune.epochs=1
+compress 2 --set run="$dir/joined" --set "compress.teacher=$joined" # untrained: there is nothing to lose
+says "the teacher: .* about as many as guessing among 4 classes does"
+"$limbeck" train "$dir/c.yaml" --stage teacher --set run="$dir/joined" --set "teacher.model=$joined" >/dev/null 2>"$dir/err" || fail "no teacher with a Concat: $(cat "$dir/err")"
+compress 0 --set run="$dir/joined" --set "compress.teacher=$dir/joined/teacher/model.onnx" --set compress.accuracy_drop_max="90 %" --set compress.steps=1 --set compress.tune.epochs=1
 
 # a search; the last line is the path of its front
 compress 0
@@ -239,7 +242,13 @@ done
 # a front beside itself; frozen, so that the search is as finished as it was
 cp "$dir/whole/compress/front.json" "$dir/own.json"
 compress 0 $frozen --set "$last" --set compress.prove=true --set run="$dir/whole" --set "compress.compare_front=$dir/own.json"
+[ -z "$(find "$dir/whole/compress/points" -mindepth 1 -maxdepth 1 -type d ! -exec test -s '{}/model.onnx' \; -print)" ] || fail "a point without floats to train on from"
 grep -q '"method": "compress", "front": [0-9]*, "beaten": 0, "beats": 0, ' "$dir/whole/compress/front.json" || fail "a front beats itself"
+
+# more steps for a search that has ended, on another number of threads; nothing else may change
+compress 0 --set compress.steps=5 --set compress.tune.threads=2
+compress 2 --set compress.steps=5 --set compress.tune.epochs=3
+says "tune.epochs\|epochs: 2"
 
 # a limit that can not be met: exit code 4, the nearest point and the reason
 compress 4 --set run="$dir/unmet" --set compress.objective=accuracy --set compress.latency_max="0.01 us" --set compress.steps=2 --set compress.finish.epochs=1
