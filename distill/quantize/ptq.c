@@ -218,7 +218,7 @@ lmb_status lmbi_ptq_settle(lmb_graph **observed, const lmb_ptq_config *c, lmb_er
 lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out,
                          lmb_error *err)
 {
-    lmb_graph *folded = NULL, *equal = NULL, *shifted = NULL, *qat = NULL;
+    lmb_graph *folded = NULL, *equal = NULL, *shifted = NULL, *biased = NULL, *qat = NULL;
     const lmb_graph *real;
     lmb_qat_config q = scheme_of(c);
     lmb_status st;
@@ -233,6 +233,10 @@ lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const 
         LMB_TRY_GOTO(st, done, lmb_pass_power_input(real, &shifted, err));
         real = shifted;
     }
+    if (c->correct_bias) {
+        LMB_TRY_GOTO(st, done, lmb_pass_zero_bias(real, &biased, err));
+        real = biased;
+    }
     LMB_TRY_GOTO(st, done, lmb_pass_qat(real, &q, &qat, err));
     if (c->calibration)
         LMB_TRY_GOTO(st, done, lmb_ptq_observe(qat, c, train, err));
@@ -245,6 +249,7 @@ done:
     lmb_graph_destroy(folded);
     lmb_graph_destroy(equal);
     lmb_graph_destroy(shifted);
+    lmb_graph_destroy(biased);
     lmb_graph_destroy(qat);
     return st;
 }

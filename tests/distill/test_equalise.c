@@ -9,6 +9,7 @@
 #include "core/cpu/cpu.h"
 #include "core/ops/conv.h"
 #include "core/passes/fold.h"
+#include "distill/lowrank/lowrank.h"
 #include "distill/quantize/bias.h"
 #include "distill/quantize/observer.h"
 #include "tests/check_main.h"
@@ -195,6 +196,56 @@ START_TEST(the_mean_is_kept)
 }
 END_TEST
 
+/* A factor of a thinner layer has no bias of its own: it gets one, and the mean of what it says is kept. */
+START_TEST(layers_without_a_bias_get_one)
+{
+    lmb_graph *folded = folded_model("{name: mlp, hidden: [], mean: 0, scale: 0.01}"), *thin, *qat;
+    lmb_qat_config q;
+    double mean[144] = { 0 };
+    uint8_t raw[144];
+    int32_t label;
+    int layers = 0;
+
+    lmb_fields_default(lmb_qat_fields, &q);
+    q.ends = 3;
+    const lmb_ptq_config c = { .calibration = 64, .seed = 1, .backend = "reference", .threads = 2, .qat = &q,
+                               .correct_bias = true };
+    for (int64_t i = 0; i < data->n; i++) {
+        ck_ok(data->read(data, i, raw, &label, &err));
+        for (int k = 0; k < 144; k++)
+            mean[k] += 0.01 * raw[k] / (double)data->n;
+    }
+    const lmb_node *whole = &folded->node[folded->n_nodes - 1];
+    ck_assert_str_eq(whole->op->name, "Gemm");
+    const lmb_lowrank what = { folded->value[whole->in[1]].name, 2, 2, NULL };
+    ck_ok(lmb_pass_lowrank(folded, &what, 1, &thin, &err));
+    ck_ok(lmb_ptq_start(thin, &c, data, &qat, &err));
+    for (int i = 0; i < qat->n_nodes; i++) {
+        const lmb_node *n = &qat->node[i];
+        if (strcmp(n->op->name, "Gemm") != 0)
+            continue;
+        ck_assert(n->n_in == 3 && qat->value[n->in[2]].role == LMB_ROLE_PARAMETER);
+        if (layers++)
+            continue;
+        const lmb_value *w = &qat->value[qat->node[qat->value[n->in[1]].node].in[0]];
+        const float *fw = w->data, *bias = qat->value[n->in[2]].data;
+        ck_assert(w->shape.d[0] == 2 && w->shape.d[1] == 144);
+        for (int o = 0; o < 2; o++) {
+            double s = largest(fw, 144 * o, 144, 1) / 3, shift = (double)bias[o];
+            ck_assert_double_gt(fabs(shift), 1e-4);
+            for (int k = 0; k < 144; k++)
+                shift += (rint(fw[144 * o + k] / s) * s - (double)fw[144 * o + k]) * mean[k];
+            ck_assert_msg(fabs(shift) < 1e-4, "output %d is shifted by %g", o, shift);
+        }
+    }
+    ck_assert_int_eq(layers, 2);
+    lmb_graph_destroy(folded);
+    lmb_graph_destroy(thin);
+    lmb_graph_destroy(qat);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
 /* ---- entropy ---- */
 
 static void entropy_of(const float *x, int n, float *from, float *to)
@@ -239,5 +290,5 @@ START_TEST(entropy_of_known_shapes)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/equalise", add_loop(the_function_stays, 3); add(by_hand); add(the_mean_is_kept);
+LMB_TEST_MAIN("distill/equalise", add_loop(the_function_stays, 3); add(by_hand); add(the_mean_is_kept); add(layers_without_a_bias_get_one);
               add(entropy_of_known_shapes);)
