@@ -248,21 +248,81 @@ END_TEST
 
 /* ---- entropy ---- */
 
-static void entropy_of(const float *x, int n, float *from, float *to)
+/* levels: as configured. */
+static void entropy_at(int64_t levels, lmb_grid grid, const float *x, int n, float *from, float *to)
 {
     const lmb_observer *o = lmb_observer_find("entropy");
     ck_assert_ptr_nonnull(o);
-    int64_t levels = 256;
     char *a = calloc(1, o->bytes), *second = calloc(1, o->bytes);
     float lo, hi;
     lmb_observed_range(x, n, &lo, &hi);
     o->see(&levels, a, x, n / 3, lo, hi);
     o->see(&levels, second, x + n / 3, n - n / 3, lo, hi);
     o->merge(&levels, a, second);
-    o->range(&levels, a, lo, hi, from, to);
+    o->range(&levels, a, &grid, lo, hi, from, to);
     free(a);
     free(second);
 }
+
+static void entropy_of(const float *x, int n, float *from, float *to)
+{
+    entropy_at(256, (lmb_grid){ 0 }, x, n, from, to);
+}
+
+/* Fewer integers are drawn closer. What is not configured is what activations have: all of them, or half where they are
+ * symmetric and the numbers are not. */
+START_TEST(entropy_goes_by_the_integers_there_are)
+{
+    enum { N = 50000 };
+    float *x = malloc(sizeof *x * N), from, to[5];
+
+    for (int i = 0; i < N; i++)
+        x[i] = -logf(((float)i + 0.5f) / N);
+    entropy_at(256, (lmb_grid){ 16, false }, x, N, &from, &to[0]);
+    entropy_at(16, (lmb_grid){ 256, false }, x, N, &from, &to[1]);
+    entropy_at(0, (lmb_grid){ 16, false }, x, N, &from, &to[2]);
+    entropy_at(0, (lmb_grid){ 32, true }, x, N, &from, &to[3]);
+    entropy_at(0, (lmb_grid){ 256, false }, x, N, &from, &to[4]);
+    ck_assert_msg(to[1] < 0.9f * to[0], "to %g with 16, %g with 256", (double)to[1], (double)to[0]);
+    ck_assert(to[2] == to[1] && to[3] == to[1] && to[4] == to[0]);
+    free(x);
+}
+END_TEST
+
+/* The ranges of a network whose activations have 4 bits are those of 16 integers. */
+START_TEST(entropy_knows_the_bits)
+{
+    static const char *const observers[] = { "o: entropy", "o: {name: entropy, levels: 16}",
+                                             "o: {name: entropy, levels: 256}" };
+    lmb_graph *folded = folded_model("{name: mlp, hidden: [64], mean: 100, scale: 0.01}"), *qat[3];
+    lmb_qat_config q;
+    bool same = true;
+
+    for (int i = 0; i < 3; i++) {
+        lmb_config *o = config_of(observers[i]);
+        const lmb_ptq_config c = { .calibration = 64, .seed = 1, .backend = "reference", .threads = 2, .qat = &q,
+                                   .observer = lmb_tree_get(lmb_config_root(o), "o") };
+        lmb_fields_default(lmb_qat_fields, &q);
+        q.activation_bits = 4;
+        ck_ok(lmb_pass_qat(folded, &q, &qat[i], &err));
+        ck_ok(lmb_ptq_observe(qat[i], &c, data, &err));
+        lmb_config_destroy(o);
+    }
+    for (int v = 0; v < qat[0]->n_values; v++)
+        if (qat[0]->value[v].role == LMB_ROLE_OBSERVER) {
+            float r[3];
+            for (int i = 0; i < 3; i++)
+                r[i] = *(const float *)qat[i]->value[v].data;
+            ck_assert_msg(r[0] == r[1], "%s: %g and %g", qat[0]->value[v].name, (double)r[0], (double)r[1]);
+            same &= r[0] == r[2];
+        }
+    ck_assert(!same);
+    for (int i = 0; i < 3; i++)
+        lmb_graph_destroy(qat[i]);
+    lmb_graph_destroy(folded);
+    lmb_dataset_destroy(data);
+}
+END_TEST
 
 START_TEST(entropy_of_known_shapes)
 {
@@ -290,5 +350,6 @@ START_TEST(entropy_of_known_shapes)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/equalise", add_loop(the_function_stays, 3); add(by_hand); add(the_mean_is_kept); add(layers_without_a_bias_get_one);
-              add(entropy_of_known_shapes);)
+LMB_TEST_MAIN("distill/equalise", add_loop(the_function_stays, 3); add(by_hand); add(the_mean_is_kept);
+              add(layers_without_a_bias_get_one); add(entropy_of_known_shapes);
+              add(entropy_goes_by_the_integers_there_are); add(entropy_knows_the_bits);)
