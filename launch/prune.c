@@ -61,33 +61,35 @@ int64_t lmb_prune_steps(const lmb_prune_config *c) { return c->method == LMB_PRU
 
 bool lmb_prune_carries(const lmb_prune_config *c) { return c->method == LMB_PRUNE_CHANNELS && c->channels.carry; }
 
-static lmb_status prune_channels(const lmb_prune_config *c, const lmb_graph *student, const lmb_dataset *train,
-                                 lmb_graph **out, lmb_lineage **lineage, lmb_error *err)
+static lmb_status prune_channels(const lmb_prune_config *c, int64_t step, const lmb_graph *dense,
+                                 const lmb_graph *student, const lmb_dataset *train, lmb_graph **out,
+                                 lmb_lineage **lineage, lmb_error *err)
 {
-    lmb_prune_channels step = lmb_prune_step(&c->channels);
-    lmb_taylor_config tc = { step.batches, GRADIENT_ROWS, (uint64_t)step.seed, "cpu" };
+    lmb_prune_channels aim = lmb_prune_step(&c->channels, step);
+    lmb_taylor_config tc = { aim.batches, GRADIENT_ROWS, (uint64_t)aim.seed, "cpu" };
     lmb_taylor *taylor = NULL;
     bool gradients;
 
-    LMB_TRY(lmb_prune_needs_gradients(&step, &gradients, err));
+    LMB_TRY(lmb_prune_needs_gradients(&aim, &gradients, err));
     if (gradients && train->n >= tc.rows && tc.batches * tc.rows > train->n)
         tc.batches = train->n / tc.rows;
     if (gradients)
         LMB_TRY(lmb_taylor_create(student, train, &tc, &taylor, err));
-    step.gradients = taylor;
-    lmb_status st = lmb_pass_prune_channels(student, &step, out, lineage, err);
+    aim.gradients = taylor;
+    aim.whole = dense;
+    lmb_status st = lmb_pass_prune_channels(student, &aim, out, lineage, err);
     lmb_taylor_destroy(taylor);
     return st;
 }
 
-lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb_graph *student, const lmb_dataset *train,
-                             lmb_graph **out, lmb_lineage **lineage, lmb_error *err)
+lmb_status lmb_prune_student(const lmb_prune_config *c, int64_t step, const lmb_graph *dense, const lmb_graph *student,
+                             const lmb_dataset *train, lmb_graph **out, lmb_lineage **lineage, lmb_error *err)
 {
     if (lineage)
         *lineage = NULL;
     if (c->method == LMB_PRUNE_MAGNITUDE)
         return lmb_graph_copy(student, out, err);
-    lmb_status st = prune_channels(c, student, train, out, lineage, err);
+    lmb_status st = prune_channels(c, step, dense, student, train, out, lineage, err);
     if (st != LMB_OK)
         lmb_error_context(err, "prune");
     return st;

@@ -25,11 +25,12 @@ extern const lmb_field lmb_prune_fields[];
 /* Bind `student.prune`, whose rows depend on its `method`. */
 LMB_MUST_CHECK lmb_status lmb_prune_bind(const struct lmb_tree *prune, lmb_prune_config *out, lmb_error *err);
 
-/* The student that learns on: one step smaller (channels.steps), or for magnitudes a copy. `train`: for criteria that
- * look at data. lineage: where its numbers came from; NULL for magnitudes, where all have stayed; may be NULL. */
-LMB_MUST_CHECK lmb_status lmb_prune_student(const lmb_prune_config *c, const lmb_graph *student,
-                                            const lmb_dataset *train, lmb_graph **out, lmb_lineage **lineage,
-                                            lmb_error *err);
+/* The student that learns on: what step `step` of lmb_prune_steps() leaves of `student`, or for magnitudes a copy.
+ * `dense`: before all steps. `train`: for criteria that look at data. lineage: where its numbers came from; NULL for
+ * magnitudes, where all have stayed; may be NULL. */
+LMB_MUST_CHECK lmb_status lmb_prune_student(const lmb_prune_config *c, int64_t step, const lmb_graph *dense,
+                                            const lmb_graph *student, const lmb_dataset *train, lmb_graph **out,
+                                            lmb_lineage **lineage, lmb_error *err);
 /* How many times it is pruned and learns on. */
 int64_t lmb_prune_steps(const lmb_prune_config *c);
 /* Does each of these trainings begin with what the optimizer remembers of the one before? */

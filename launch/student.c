@@ -165,9 +165,10 @@ static lmb_status whole_student(lmb_student *r, lmb_comm *comm, const char *stag
     return comm->rank ? LMB_OK : leave_model(j, stage, *out, err);
 }
 
-/* One step: what is left of *out, or of `dense` where there is none yet, learns on as stage `stage`. `carry` (may be
- * NULL): what the optimizer remembers, of the training before and then of this one. */
-static lmb_status prune_once(lmb_student *r, lmb_comm *comm, const char *stage, const lmb_graph *dense,
+/* One step: what is left of *out, or of `dense` where there is none yet, learns on as stage `stage`. A step before the
+ * last whose target is met already does nothing. `carry` (may be NULL): what the optimizer remembers, of the training
+ * before and then of this one. */
+static lmb_status prune_once(lmb_student *r, lmb_comm *comm, int64_t k, const char *stage, const lmb_graph *dense,
                              lmb_carry *carry, lmb_graph **out, lmb_error *err)
 {
     lmb_graph *was = *out, *is = NULL;
@@ -176,7 +177,13 @@ static lmb_status prune_once(lmb_student *r, lmb_comm *comm, const char *stage, 
     lmb_status st;
 
     LMB_TRY_GOTO(st, done,
-                 lmb_prune_student(&r->prune, was ? was : dense, r->job.train, &is, carry ? &lineage : NULL, err));
+                 lmb_prune_student(&r->prune, k, dense, was ? was : dense, r->job.train, &is, &lineage, err));
+    if (k < lmb_prune_steps(&r->prune) && lineage && lineage->count == lineage->count_was) {
+        if (comm->rank == 0)
+            printf("%s: the step before has met its target; nothing is taken away, nothing is trained\n", stage);
+        lmb_graph_destroy(is);
+        goto done;
+    }
     lmb_graph_destroy(was);
     *out = is;
     if (carry)
@@ -212,7 +219,7 @@ static lmb_status pruned_student(lmb_student *r, lmb_comm *comm, const char *las
             snprintf(stage, sizeof stage, "%s", last);
         else
             snprintf(stage, sizeof stage, "%s-step%lld", j->stage_name, (long long)k);
-        LMB_TRY_GOTO(st, done, prune_once(r, comm, stage, dense, carry, out, err));
+        LMB_TRY_GOTO(st, done, prune_once(r, comm, k, stage, dense, carry, out, err));
     }
     if (comm->rank == 0) {
         LMB_TRY_GOTO(st, done, lmb_prune_print(&r->prune, dense, *out, err));

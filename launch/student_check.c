@@ -68,13 +68,13 @@ static lmb_status check_training(checking *x, const char *section, const lmb_tra
     return st == LMB_OK ? LMB_OK : lmb_error_context(err, "%s", section);
 }
 
-/* *out: the student without what would be taken away, as yet untrained. */
+/* *out: the student without what would be taken away by the last step, as yet untrained. */
 static lmb_status check_prune(checking *x, const lmb_graph *student, lmb_graph **out, lmb_error *err)
 {
     const lmb_prune_config *c = &x->r->prune;
     lmb_masks *masks = NULL;
 
-    LMB_TRY(lmb_prune_student(c, student, x->r->job.train, out, NULL, err));
+    LMB_TRY(lmb_prune_student(c, lmb_prune_steps(c), student, student, x->r->job.train, out, NULL, err));
     LMB_TRY(check_training(x, "student.prune", &c->train, &c->distill, student, *out, err));
     LMB_TRY(lmb_prune_masks(c, *out, x->samples.samples->n, &masks, err));
     lmb_masks_destroy(masks);

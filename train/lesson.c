@@ -28,21 +28,37 @@ static bool same_places(const lmb_value *a, const lmb_value *b)
     return a->shape.d[2] == b->shape.d[2] && a->shape.d[3] == b->shape.d[3];
 }
 
+/* Is v made of the model's input? Weights with fake quantisation are not, and have a height and a width too. */
+static bool is_of_input(const lmb_graph *g, lmb_vid v, const bool *of)
+{
+    const lmb_value *x = &g->value[v];
+
+    if (x->node == LMB_NONE)
+        return x->role == LMB_ROLE_INPUT;
+    for (int i = 0; i < g->node[x->node].n_in; i++)
+        if (g->node[x->node].in[i] != LMB_NONE && of[g->node[x->node].in[i]])
+            return true;
+    return false;
+}
+
 /* The last needed map of its height and width: [n_values] true. What comes before any convolution is the image
  * itself. */
 static lmb_status find_last(const lmb_graph *g, bool *last, lmb_error *err)
 {
-    bool image = true;
+    bool image = true, *of = malloc((size_t)g->n_values + 1);
+    lmb_status st = of ? lmb_graph_needed(g, false, last, err)
+                       : LMB_FAIL(err, LMB_E_NOMEM, "no memory to find feature maps");
 
-    LMB_TRY(lmb_graph_needed(g, false, last, err));
-    for (int v = 0; v < g->n_values; v++) {
+    for (int v = 0; v < g->n_values && st == LMB_OK; v++) {
+        of[v] = is_of_input(g, v, of); /* operands come before what is made of them */
         image &= g->value[v].node == LMB_NONE || strcmp(g->node[g->value[v].node].op->name, "Conv") != 0;
-        last[v] &= !image && is_map(&g->value[v]);
+        last[v] &= !image && of[v] && is_map(&g->value[v]);
         for (int w = 0; last[v] && w < v; w++)
             if (last[w] && same_places(&g->value[w], &g->value[v]))
                 last[w] = false;
     }
-    return LMB_OK;
+    free(of);
+    return st;
 }
 
 static lmb_status by_size(const lmb_taught *with, const lmb_graph *student, const lmb_graph *teacher, lmb_vid *s,

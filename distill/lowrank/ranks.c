@@ -17,7 +17,8 @@ const lmb_field lmb_ranks_fields[] = {
     LMB_REAL(lmb_ranks_config, gain, 0.1, 0, 0.99, "",
              "share of its multiply-accumulates that a layer must be rid of to be factorised"),
     LMB_INT(lmb_ranks_config, tile, 4, 1, 1024, "channels",
-            "that kernels work on at a time; ranks are rounded up to multiples of it"),
+            "that kernels work on at a time; ranks are rounded up to multiples of it, no further than the weights' own "
+            "rank"),
     LMB_BOOL(lmb_ranks_config, ends, 1, "also the first and the last layer"),
     LMB_TREE(lmb_ranks_config, layers, "only these, by the names of their weights, as a list; the ends too"),
     LMB_FIELD_END
@@ -147,6 +148,12 @@ static int64_t round_up(int64_t rank, int64_t tile, int64_t most)
     return r < most ? r : most;
 }
 
+/* A tile is not filled up with directions in which the weights, as floats, have nothing. */
+static int64_t rank_of(const double *s, int64_t n, const lmb_ranks_config *c)
+{
+    return round_up(lmb_ranks_of_energy(s, n, c->energy), c->tile, lmb_ranks_of_energy(s, n, 1));
+}
+
 static lmb_status choose_row(const lmb_graph *g, const lmb_node *n, const lmb_ranks_config *c, lmb_ranks_row *r,
                              lmb_error *err)
 {
@@ -167,11 +174,10 @@ static lmb_status choose_row(const lmb_graph *g, const lmb_node *n, const lmb_ra
     }
     LMB_TRY(lmb_basis_create(g, n, &r->basis, err));
     if (r->taps > 1) {
-        r->rank_out = round_up(lmb_ranks_of_energy(r->basis->s_out, most_out, c->energy), c->tile, most_out);
-        r->rank_in = round_up(lmb_ranks_of_energy(r->basis->s_in, most_in, c->energy), c->tile, most_in);
+        r->rank_out = rank_of(r->basis->s_out, most_out, c);
+        r->rank_in = rank_of(r->basis->s_in, most_in, c);
     } else {
-        r->rank_out = round_up(lmb_ranks_of_energy(r->basis->s, r->basis->rank, c->energy), c->tile, r->basis->rank);
-        r->rank_in = r->rank_out;
+        r->rank_out = r->rank_in = rank_of(r->basis->s, r->basis->rank, c);
     }
     LMB_TRY(lmb_basis_energy(r->basis, r->rank_out, r->rank_in, &r->energy, err));
     double after = macs_at(r, in, out);

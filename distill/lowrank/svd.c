@@ -8,6 +8,9 @@
 
 enum { SWEEPS = 60 };
 
+/* A column whose square is no more than this share of all squares is rounding: it is neither turned, nor a direction. */
+static const double ROUNDING = 1e-28;
+
 typedef struct jacobi {
     int64_t m, n; /* m >= n */
     double *w;    /* [n] columns of m */
@@ -23,7 +26,7 @@ static void rotate(double *p, double *q, int64_t n, double c, double s)
     }
 }
 
-/* Make columns i and k orthogonal; were they not? Columns that rounding alone has left are let be. */
+/* Make columns i and k orthogonal; were they not? Columns no longer than `tiny`, squared, are let be. */
 static bool turn(jacobi *j, int64_t i, int64_t k, double tiny)
 {
     double *p = j->w + i * j->m, *q = j->w + k * j->m, a = 0, b = 0, c = 0;
@@ -74,8 +77,8 @@ static int longer_first(const void *a, const void *b)
     return x->s != y->s ? (x->s > y->s ? -1 : 1) : x->column < y->column ? -1 : 1;
 }
 
-/* Columns by length; `left`, `right`: where their directions and the turns go. */
-static lmb_status sort_out(const jacobi *j, double *left, double *s, double *right, lmb_error *err)
+/* Columns by length; `left`, `right`: where their directions and the turns go. What was not turned has no length. */
+static lmb_status sort_out(const jacobi *j, double tiny, double *left, double *s, double *right, lmb_error *err)
 {
     length *order = malloc(sizeof *order * (size_t)(j->n + 1));
 
@@ -85,7 +88,7 @@ static lmb_status sort_out(const jacobi *j, double *left, double *s, double *rig
         double sum = 0;
         for (int64_t r = 0; r < j->m; r++)
             sum += j->w[c * j->m + r] * j->w[c * j->m + r];
-        order[c] = (length){ sqrt(sum), c };
+        order[c] = (length){ sum > tiny ? sqrt(sum) : 0, c };
     }
     qsort(order, (size_t)j->n, sizeof *order, longer_first);
     for (int64_t i = 0; i < j->n; i++) {
@@ -105,18 +108,18 @@ lmb_status lmb_svd(const double *a, int64_t m, int64_t n, double *u, double *s, 
     jacobi j = { 0 };
     lmb_status st = start(&j, a, m, n, err);
     bool any = true;
-    double all = 0;
+    double tiny = 0;
 
     for (int64_t i = 0; st == LMB_OK && i < j.m * j.n; i++)
-        all += j.w[i] * j.w[i];
+        tiny += ROUNDING * j.w[i] * j.w[i];
     for (int sweep = 0; st == LMB_OK && any && sweep < SWEEPS; sweep++) {
         any = false;
         for (int64_t i = 0; i < j.n; i++)
             for (int64_t k = i + 1; k < j.n; k++)
-                any |= turn(&j, i, k, 1e-30 * all);
+                any |= turn(&j, i, k, tiny);
     }
     if (st == LMB_OK)
-        st = m < n ? sort_out(&j, v, s, u, err) : sort_out(&j, u, s, v, err);
+        st = m < n ? sort_out(&j, tiny, v, s, u, err) : sort_out(&j, tiny, u, s, v, err);
     free(j.w);
     free(j.v);
     return st;

@@ -19,7 +19,7 @@ extern "C" {
 
 /* a [m, n] = u diag(s) v', with k = min(m, n).
  *   shapes   u [m, k] or NULL, s [k] descending, v [n, k] or NULL; a vector of a singular value of 0 is all zeros on
- *            the side of the longer dimension
+ *            the side of the longer dimension. What rounding alone has left, 1e-14 of the matrix's length, is 0
  *   errors   E_NUMERIC for numbers that are not finite */
 LMB_MUST_CHECK lmb_status lmb_svd(const double *a, int64_t m, int64_t n, double *u, double *s, double *v,
                                   lmb_error *err);

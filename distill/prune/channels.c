@@ -39,6 +39,7 @@ typedef struct choice {
     const lmb_prune_channels *c;
     const lmb_graph *g;
     const lmb_axis_map *map;
+    double all;       /* of the whole model: what the target counts */
     candidate *order; /* [n] worst first */
     int32_t n;
     int32_t *left;    /* [classes] channels that are left */
@@ -104,15 +105,15 @@ lmb_status lmb_prune_needs_gradients(const lmb_prune_channels *c, bool *out, lmb
     return LMB_OK;
 }
 
-lmb_prune_channels lmb_prune_step(const lmb_prune_channels *c)
+lmb_prune_channels lmb_prune_step(const lmb_prune_channels *c, int64_t step)
 {
-    lmb_prune_channels step = *c;
-    double root = c->steps > 1 ? 1 / (double)c->steps : 1;
+    lmb_prune_channels aim = *c;
+    double power = (double)step / (double)c->steps;
 
-    step.keep = pow(c->keep, root); /* those that are not given stay 0 */
-    step.macs = pow(c->macs, root);
-    step.parameters = pow(c->parameters, root);
-    return step;
+    aim.keep = pow(c->keep, power); /* those that are not given stay 0 */
+    aim.macs = pow(c->macs, power);
+    aim.parameters = pow(c->parameters, power);
+    return aim;
 }
 
 lmb_status lmb_prune_order(const lmb_graph *g, const lmb_axis_map *map, const lmb_prune_channels *c, int32_t *order,
@@ -165,6 +166,29 @@ static double parameters_of(const lmb_graph *g)
     return n;
 }
 
+static lmb_status prunable_channels(const lmb_graph *g, double *out, lmb_error *err)
+{
+    lmb_axis_map *map;
+
+    LMB_TRY(lmb_axis_map_create(g, &map, err));
+    *out = 0;
+    for (int k = 0; k < map->n_classes; k++)
+        *out += map->class[k].prunable ? map->class[k].channels : 0;
+    lmb_axis_map_destroy(map);
+    return LMB_OK;
+}
+
+/* What the target is a share of. */
+static lmb_status count_all(choice *h, lmb_error *err)
+{
+    const lmb_graph *whole = h->c->whole ? h->c->whole : h->g;
+
+    if (h->c->keep > 0)
+        return prunable_channels(whole, &h->all, err);
+    h->all = h->c->macs > 0 ? lmb_graph_macs(whole) : parameters_of(whole);
+    return LMB_OK;
+}
+
 /* What the target counts, as a share of the whole model's. */
 static lmb_status share_left(choice *h, int32_t gone, double *out, lmb_error *err)
 {
@@ -174,11 +198,11 @@ static lmb_status share_left(choice *h, int32_t gone, double *out, lmb_error *er
     decide(h, gone);
     for (int32_t i = 0; i < h->n; i++)
         kept += h->keep[h->order[i].channel];
-    *out = (double)kept / h->n;
+    *out = kept / h->all;
     if (h->c->keep > 0)
         return LMB_OK;
     LMB_TRY(lmb_pass_shrink(h->g, h->map, h->keep, &small, NULL, err));
-    *out = h->c->macs > 0 ? lmb_graph_macs(small) / lmb_graph_macs(h->g) : parameters_of(small) / parameters_of(h->g);
+    *out = h->c->macs > 0 ? lmb_graph_macs(small) / h->all : parameters_of(small) / h->all;
     lmb_graph_destroy(small);
     return LMB_OK;
 }
@@ -251,6 +275,7 @@ lmb_status lmb_pass_prune_channels(const lmb_graph *g, const lmb_prune_channels 
     }
     LMB_TRY_GOTO(st, done, lmb_prune_check_any(g, map, err));
     LMB_TRY_GOTO(st, done, rank(&h, criterion, err));
+    LMB_TRY_GOTO(st, done, count_all(&h, err));
     LMB_TRY_GOTO(st, done, meet(&h, err));
     st = lmb_pass_shrink(g, map, h.keep, out, lineage, err);
 done:

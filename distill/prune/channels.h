@@ -22,19 +22,20 @@ extern "C" {
 
 typedef struct lmb_prune_channels {
     const char *criterion;
-    double keep, macs, parameters; /* exactly one is given: the share that may be left */
+    double keep, macs, parameters; /* exactly one is given: the share of `whole` that may be left */
     int64_t scope, min_channels, round_to;
-    int64_t steps; /* the caller's: so many times lmb_prune_step(c), with training after each */
+    int64_t steps; /* the caller's: lmb_prune_step(c, 1) to lmb_prune_step(c, steps), with training after each */
     bool carry;    /* the caller's: each training begins with what the optimizer remembers (carry.h) */
     int64_t seed, batches;
     const struct lmb_taylor *gradients; /* for a criterion that needs them */
+    const lmb_graph *whole; /* what the target is a share of, where g is what earlier steps have left of it; NULL: g */
 } lmb_prune_channels;
 enum { LMB_SCOPE_GLOBAL, LMB_SCOPE_LAYER };
 extern const char *const lmb_prune_scopes[];
 extern const lmb_field lmb_prune_channel_fields[];
 
 /*   g        in inference form (BatchNormalization as trained); state holds its content
- *   out      the smaller graph; names are those of g
+ *   out      the smaller graph; names are those of g. One that meets its target is copied
  *   lineage  may be NULL; of g's state to that of *out
  *   errors   E_ARG: no target or several, a target that the floors do not allow, a criterion that has nothing to go by;
  *            E_UNSUPPORTED: no channel of the graph can be taken away, with the reasons; E_NUMERIC: weights that are
@@ -45,8 +46,9 @@ LMB_MUST_CHECK lmb_status lmb_pass_prune_channels(const lmb_graph *g, const lmb_
 /* Does the criterion need gradients? They are then to be of the graph that is pruned (distill/search/taylor.h). E_ARG:
  * no such criterion. */
 LMB_MUST_CHECK lmb_status lmb_prune_needs_gradients(const lmb_prune_channels *c, bool *out, lmb_error *err);
-/* The target of each of c->steps steps, which come to c's together: the share of what the step before has left. */
-lmb_prune_channels lmb_prune_step(const lmb_prune_channels *c);
+/* The target of step `step`, 1 .. c->steps, as a share of the model before any: equal ratios, c's own at last. What one
+ * step takes away beyond its target, by round_to or min_channels, the next need not. */
+lmb_prune_channels lmb_prune_step(const lmb_prune_channels *c, int64_t step);
 
 /* The channels of each prunable class by what they are worth, worst first: order[map->n_channels], at class->first
  * each. E_NUMERIC where that is no finite number. */

@@ -2,10 +2,12 @@
 #include "distill/quantize/bias.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/ops/conv.h"
+#include "core/ops/gemm.h"
 #include "core/ops/quantize.h"
 #include "core/passes/rewrite.h"
 #include "distill/quantize/calibrate.h"
@@ -20,6 +22,43 @@ typedef struct means {
 } means; /* node: of qat, for each point */
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
+
+/* ---- layers without a bias ---- */
+
+static bool lacks_bias(const lmb_graph *g, const lmb_node *n)
+{
+    if ((!is(n, "Conv") && !is(n, "Gemm")) || (n->n_in > 2 && n->in[2] != LMB_NONE) ||
+        g->value[n->in[1]].role != LMB_ROLE_PARAMETER)
+        return false;
+    const lmb_gemm_attr *a = is(n, "Gemm") ? n->attr : NULL;
+    return !a || (a->transB && a->beta == 1);
+}
+
+static lmb_status bias_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
+                            lmb_error *err)
+{
+    if (!lacks_bias(r->old, n))
+        return LMB_OK;
+    const lmb_value *w = &r->old->value[n->in[1]];
+    lmb_node like = *n;
+    char name[200];
+
+    snprintf(name, sizeof name, "%.180s.bias", w->name);
+    lmb_vid operand[3] = {
+        in[0], in[1], lmb_emit_value(&r->b, LMB_ROLE_PARAMETER, name, LMB_F32, LMB_SHAPE(w->shape.d[0]), NULL)
+    };
+    like.n_in = 3;
+    LMB_TRY(lmb_builder_status(&r->b));
+    r->b.g->value[operand[2]].decay = 0;
+    *done = true;
+    return lmb_graph_node_like(r->b.g, &like, operand, out, err);
+}
+
+lmb_status lmb_pass_zero_bias(const lmb_graph *folded, lmb_graph **out, lmb_error *err)
+{
+    lmb_rewrite r = { .node = bias_node };
+    return lmb_rewrite_run(&r, folded, out, NULL, err);
+}
 
 /* ---- the mean of each channel ---- */
 

@@ -16,6 +16,9 @@
 extern "C" {
 #endif
 
+/* The integers that a range will have; symmetric: those of -x and x, of which a range on one side of 0 has half. */
+typedef struct lmb_grid { int levels; bool symmetric; } lmb_grid;
+
 typedef struct lmb_observer {
     const char *name, *summary, *source;
     const lmb_field *fields;
@@ -27,7 +30,8 @@ typedef struct lmb_observer {
     /* What the next batch saw, into what all before it saw. */
     void (*merge)(const void *config, void *into, const void *batch);
     /* The range to quantise: from <= to. */
-    void (*range)(const void *config, const void *memory, float lo, float hi, float *from, float *to);
+    void (*range)(const void *config, const void *memory, const lmb_grid *of, float lo, float hi, float *from,
+                  float *to);
 } lmb_observer;
 
 extern const lmb_observer *const lmb_observers[]; /* NULL-terminated: distill/quantize/observer.c */

@@ -28,6 +28,7 @@ typedef struct observing {
     int n_points;
     extent *widest; /* [n_points], of an observer that needs it; NULL: none */
     lmb_look look;
+    lmb_grid grid;
 } observing;
 
 /* ---- the graph without its FakeQuants ---- */
@@ -151,23 +152,35 @@ static lmb_status put_ranges(const observing *c, void *merged, lmb_graph *qat, l
     for (int k = 0; k < c->n_points; k++) {
         extent e = widest_of(c, k);
         float lo, hi;
-        c->observer->range(c->config, lmb_calibration_at(merged, &c->look, k), e.lo, e.hi, &lo, &hi);
+        c->observer->range(c->config, lmb_calibration_at(merged, &c->look, k), &c->grid, e.lo, e.hi, &lo, &hi);
         LMB_TRY(lmb_graph_set_data(qat, c->place[k].lo, &lo, err));
         LMB_TRY(lmb_graph_set_data(qat, c->place[k].hi, &hi, err));
     }
     return LMB_OK;
 }
 
+static lmb_qat_config usual_qat(void)
+{
+    lmb_qat_config q;
+    lmb_fields_default(lmb_qat_fields, &q);
+    return q;
+}
+
+/* What bits, activations and scales the configuration asks for. */
+static lmb_qat_config scheme_of(const lmb_ptq_config *c) { return c->qat ? *c->qat : usual_qat(); }
+
 lmb_status lmb_ptq_observe(lmb_graph *qat, const lmb_ptq_config *config, const lmb_dataset *train, lmb_error *err)
 {
     observing c = { .observer = NULL };
     const lmb_look widest = { sizeof(extent), see_widest, merge_widest, NULL };
+    const lmb_qat_config q = scheme_of(config);
     lmb_calibration *run = NULL;
     void *found = NULL, *merged = NULL;
     lmb_status st;
 
     LMB_TRY_GOTO(st, done, pick_observer(&c, config->observer, err));
     c.look = (lmb_look){ c.observer->bytes, see_point, merge_point, &c };
+    c.grid = (lmb_grid){ q.activation_bits ? 1 << q.activation_bits : 256, q.activations == LMB_QAT_SYMMETRIC };
     LMB_TRY_GOTO(st, done, bridge(&c, qat, err));
     LMB_TRY_GOTO(st, done, lmb_calibration_create(c.g, c.point, c.n_points, config, train, &run, err));
     if (c.observer->needs_range)
@@ -187,16 +200,6 @@ done:
 }
 
 /* ---- the passes one after another ---- */
-
-static lmb_qat_config usual_qat(void)
-{
-    lmb_qat_config q;
-    lmb_fields_default(lmb_qat_fields, &q);
-    return q;
-}
-
-/* What bits, activations and scales the configuration asks for. */
-static lmb_qat_config scheme_of(const lmb_ptq_config *c) { return c->qat ? *c->qat : usual_qat(); }
 
 lmb_status lmbi_ptq_settle(lmb_graph **observed, const lmb_ptq_config *c, lmb_error *err)
 {
@@ -218,7 +221,7 @@ lmb_status lmbi_ptq_settle(lmb_graph **observed, const lmb_ptq_config *c, lmb_er
 lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const lmb_dataset *train, lmb_graph **out,
                          lmb_error *err)
 {
-    lmb_graph *folded = NULL, *equal = NULL, *shifted = NULL, *qat = NULL;
+    lmb_graph *folded = NULL, *equal = NULL, *shifted = NULL, *biased = NULL, *qat = NULL;
     const lmb_graph *real;
     lmb_qat_config q = scheme_of(c);
     lmb_status st;
@@ -233,6 +236,10 @@ lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_config *c, const 
         LMB_TRY_GOTO(st, done, lmb_pass_power_input(real, &shifted, err));
         real = shifted;
     }
+    if (c->correct_bias) {
+        LMB_TRY_GOTO(st, done, lmb_pass_zero_bias(real, &biased, err));
+        real = biased;
+    }
     LMB_TRY_GOTO(st, done, lmb_pass_qat(real, &q, &qat, err));
     if (c->calibration)
         LMB_TRY_GOTO(st, done, lmb_ptq_observe(qat, c, train, err));
@@ -245,6 +252,7 @@ done:
     lmb_graph_destroy(folded);
     lmb_graph_destroy(equal);
     lmb_graph_destroy(shifted);
+    lmb_graph_destroy(biased);
     lmb_graph_destroy(qat);
     return st;
 }

@@ -9,6 +9,7 @@
 #include "core/cpu/cpu.h"
 #include "core/ops/conv.h"
 #include "core/passes/fold.h"
+#include "distill/lowrank/lowrank.h"
 #include "distill/quantize/bias.h"
 #include "distill/quantize/observer.h"
 #include "tests/check_main.h"
@@ -195,23 +196,133 @@ START_TEST(the_mean_is_kept)
 }
 END_TEST
 
+/* A factor of a thinner layer has no bias of its own: it gets one, and the mean of what it says is kept. */
+START_TEST(layers_without_a_bias_get_one)
+{
+    lmb_graph *folded = folded_model("{name: mlp, hidden: [], mean: 0, scale: 0.01}"), *thin, *qat;
+    lmb_qat_config q;
+    double mean[144] = { 0 };
+    uint8_t raw[144];
+    int32_t label;
+    int layers = 0;
+
+    lmb_fields_default(lmb_qat_fields, &q);
+    q.ends = 3;
+    const lmb_ptq_config c = { .calibration = 64, .seed = 1, .backend = "reference", .threads = 2, .qat = &q,
+                               .correct_bias = true };
+    for (int64_t i = 0; i < data->n; i++) {
+        ck_ok(data->read(data, i, raw, &label, &err));
+        for (int k = 0; k < 144; k++)
+            mean[k] += 0.01 * raw[k] / (double)data->n;
+    }
+    const lmb_node *whole = &folded->node[folded->n_nodes - 1];
+    ck_assert_str_eq(whole->op->name, "Gemm");
+    const lmb_lowrank what = { folded->value[whole->in[1]].name, 2, 2, NULL };
+    ck_ok(lmb_pass_lowrank(folded, &what, 1, &thin, &err));
+    ck_ok(lmb_ptq_start(thin, &c, data, &qat, &err));
+    for (int i = 0; i < qat->n_nodes; i++) {
+        const lmb_node *n = &qat->node[i];
+        if (strcmp(n->op->name, "Gemm") != 0)
+            continue;
+        ck_assert(n->n_in == 3 && qat->value[n->in[2]].role == LMB_ROLE_PARAMETER);
+        if (layers++)
+            continue;
+        const lmb_value *w = &qat->value[qat->node[qat->value[n->in[1]].node].in[0]];
+        const float *fw = w->data, *bias = qat->value[n->in[2]].data;
+        ck_assert(w->shape.d[0] == 2 && w->shape.d[1] == 144);
+        for (int o = 0; o < 2; o++) {
+            double s = largest(fw, 144 * o, 144, 1) / 3, shift = (double)bias[o];
+            ck_assert_double_gt(fabs(shift), 1e-4);
+            for (int k = 0; k < 144; k++)
+                shift += (rint(fw[144 * o + k] / s) * s - (double)fw[144 * o + k]) * mean[k];
+            ck_assert_msg(fabs(shift) < 1e-4, "output %d is shifted by %g", o, shift);
+        }
+    }
+    ck_assert_int_eq(layers, 2);
+    lmb_graph_destroy(folded);
+    lmb_graph_destroy(thin);
+    lmb_graph_destroy(qat);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
 /* ---- entropy ---- */
 
-static void entropy_of(const float *x, int n, float *from, float *to)
+/* levels: as configured. */
+static void entropy_at(int64_t levels, lmb_grid grid, const float *x, int n, float *from, float *to)
 {
     const lmb_observer *o = lmb_observer_find("entropy");
     ck_assert_ptr_nonnull(o);
-    int64_t levels = 256;
     char *a = calloc(1, o->bytes), *second = calloc(1, o->bytes);
     float lo, hi;
     lmb_observed_range(x, n, &lo, &hi);
     o->see(&levels, a, x, n / 3, lo, hi);
     o->see(&levels, second, x + n / 3, n - n / 3, lo, hi);
     o->merge(&levels, a, second);
-    o->range(&levels, a, lo, hi, from, to);
+    o->range(&levels, a, &grid, lo, hi, from, to);
     free(a);
     free(second);
 }
+
+static void entropy_of(const float *x, int n, float *from, float *to)
+{
+    entropy_at(256, (lmb_grid){ 0 }, x, n, from, to);
+}
+
+/* Fewer integers are drawn closer. What is not configured is what activations have: all of them, or half where they are
+ * symmetric and the numbers are not. */
+START_TEST(entropy_goes_by_the_integers_there_are)
+{
+    enum { N = 50000 };
+    float *x = malloc(sizeof *x * N), from, to[5];
+
+    for (int i = 0; i < N; i++)
+        x[i] = -logf(((float)i + 0.5f) / N);
+    entropy_at(256, (lmb_grid){ 16, false }, x, N, &from, &to[0]);
+    entropy_at(16, (lmb_grid){ 256, false }, x, N, &from, &to[1]);
+    entropy_at(0, (lmb_grid){ 16, false }, x, N, &from, &to[2]);
+    entropy_at(0, (lmb_grid){ 32, true }, x, N, &from, &to[3]);
+    entropy_at(0, (lmb_grid){ 256, false }, x, N, &from, &to[4]);
+    ck_assert_msg(to[1] < 0.9f * to[0], "to %g with 16, %g with 256", (double)to[1], (double)to[0]);
+    ck_assert(to[2] == to[1] && to[3] == to[1] && to[4] == to[0]);
+    free(x);
+}
+END_TEST
+
+/* The ranges of a network whose activations have 4 bits are those of 16 integers. */
+START_TEST(entropy_knows_the_bits)
+{
+    static const char *const observers[] = { "o: entropy", "o: {name: entropy, levels: 16}",
+                                             "o: {name: entropy, levels: 256}" };
+    lmb_graph *folded = folded_model("{name: mlp, hidden: [64], mean: 100, scale: 0.01}"), *qat[3];
+    lmb_qat_config q;
+    bool same = true;
+
+    for (int i = 0; i < 3; i++) {
+        lmb_config *o = config_of(observers[i]);
+        const lmb_ptq_config c = { .calibration = 64, .seed = 1, .backend = "reference", .threads = 2, .qat = &q,
+                                   .observer = lmb_tree_get(lmb_config_root(o), "o") };
+        lmb_fields_default(lmb_qat_fields, &q);
+        q.activation_bits = 4;
+        ck_ok(lmb_pass_qat(folded, &q, &qat[i], &err));
+        ck_ok(lmb_ptq_observe(qat[i], &c, data, &err));
+        lmb_config_destroy(o);
+    }
+    for (int v = 0; v < qat[0]->n_values; v++)
+        if (qat[0]->value[v].role == LMB_ROLE_OBSERVER) {
+            float r[3];
+            for (int i = 0; i < 3; i++)
+                r[i] = *(const float *)qat[i]->value[v].data;
+            ck_assert_msg(r[0] == r[1], "%s: %g and %g", qat[0]->value[v].name, (double)r[0], (double)r[1]);
+            same &= r[0] == r[2];
+        }
+    ck_assert(!same);
+    for (int i = 0; i < 3; i++)
+        lmb_graph_destroy(qat[i]);
+    lmb_graph_destroy(folded);
+    lmb_dataset_destroy(data);
+}
+END_TEST
 
 START_TEST(entropy_of_known_shapes)
 {
@@ -240,4 +351,5 @@ START_TEST(entropy_of_known_shapes)
 END_TEST
 
 LMB_TEST_MAIN("distill/equalise", add_loop(the_function_stays, 3); add(by_hand); add(the_mean_is_kept);
-              add(entropy_of_known_shapes);)
+              add(layers_without_a_bias_get_one); add(entropy_of_known_shapes);
+              add(entropy_goes_by_the_integers_there_are); add(entropy_knows_the_bits);)

@@ -106,6 +106,47 @@ START_TEST(decomposition_multiplies_back)
 }
 END_TEST
 
+/* Three equal input channels of 3 x 3 taps: rank 9 of 27 directions of the outputs, 1 of 3 of the inputs. At ranks
+ * above its own the layer is still what it was, and what is left of it is no more than there was. */
+START_TEST(more_ranks_than_there_are)
+{
+    enum { OUT = 64, IN = 3, TAPS = 9, N = OUT * IN * TAPS };
+    static const int64_t ranks[][2] = { { 9, 1 }, { 16, 3 }, { 27, 2 }, { 27, 3 } };
+    lmb_graph *g = graph_of("{name: vgg, channels: [64]}", LMB_SHAPE(IN, 16, 16), 5, 3);
+    lmb_rand r = lmb_rand_at(7, LMB_RAND_TEST, 0, 0);
+    const lmb_node *conv = NULL;
+    const lmb_shape shape = LMB_SHAPE(OUT, IN, 3, 3);
+    float w[N], cut[N];
+    lmb_basis *b;
+    double share;
+
+    for (int i = g->n_nodes - 1; i >= 0; i--)
+        if (lmb_lowrank_fits(g, &g->node[i]) && g->value[g->node[i].in[1]].shape.n == 4)
+            conv = &g->node[i];
+    ck_assert_ptr_nonnull(conv);
+    ck_assert(lmb_shape_equal(&g->value[conv->in[1]].shape, &shape));
+    for (int i = 0; i < N; i++)
+        w[i] = lmb_rand_normal(&r, (uint32_t)(i / (IN * TAPS) * TAPS + i % TAPS));
+    ck_ok(lmb_graph_set_data(g, conv->in[1], w, &err));
+    ck_ok(lmb_basis_create(g, conv, &b, &err));
+    ck_assert(b->s_out[8] > 1 && b->s_out[9] == 0 && b->s_in[0] > 1 && b->s_in[1] == 0);
+    for (size_t i = 0; i < LMB_COUNT(ranks); i++) {
+        double lost = 0, all = 0;
+        ck_ok(lmb_basis_weights(b, ranks[i][0], ranks[i][1], cut, &err));
+        for (int k = 0; k < N; k++) {
+            lost += ((double)cut[k] - (double)w[k]) * ((double)cut[k] - (double)w[k]);
+            all += (double)w[k] * (double)w[k];
+        }
+        ck_assert_msg(lost <= 1e-10 * all, "ranks %d, %d: %g of the weights is lost", (int)ranks[i][0],
+                      (int)ranks[i][1], sqrt(lost / all));
+        ck_ok(lmb_basis_energy(b, ranks[i][0], ranks[i][1], &share, &err));
+        ck_assert_double_eq_tol(share, 1, 1e-12);
+    }
+    lmb_basis_destroy(b);
+    lmb_graph_destroy(g);
+}
+END_TEST
+
 START_TEST(infinite_weights_are_refused)
 {
     const double a[] = { 1, INFINITY };
@@ -218,5 +259,6 @@ START_TEST(impossible_ranks_are_refused)
 END_TEST
 
 LMB_TEST_MAIN("distill/lowrank", add(known_singular_values); add_loop(decomposition_multiplies_back, 3);
-              add(infinite_weights_are_refused); add_loop(full_rank_answers_the_same, (int)LMB_COUNT(models));
+              add(more_ranks_than_there_are); add(infinite_weights_are_refused);
+              add_loop(full_rank_answers_the_same, (int)LMB_COUNT(models));
               add_loop(half_rank_is_the_truncated_model, (int)LMB_COUNT(models)); add(impossible_ranks_are_refused);)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/compiler.h"
+#include "core/graph/op.h"
 #include "distill/prune/channels.h"
 #include "tests/check_main.h"
 #include "tests/train/from_text.h"
@@ -85,28 +87,75 @@ START_TEST(other_criteria_by_hand)
 }
 END_TEST
 
-/* Three steps of the cube root leave what one of the share does, or less: what is rounded is rounded down. */
-START_TEST(steps_come_to_the_target)
+static double channels_of(const lmb_graph *g)
 {
-    const lmb_prune_channels c = { .criterion = "l2", .parameters = 0.3, .min_channels = 1, .round_to = 1, .steps = 3 };
-    lmb_graph *g = make("{name: resnet, depth: 20, width: 5}"), *at = NULL;
-    double all = parameters_of(g);
-    lmb_prune_channels step = lmb_prune_step(&c);
+    lmb_axis_map *m;
+    double n = 0;
 
-    ck_assert_double_eq_tol(step.parameters, cbrt(0.3), 1e-12);
-    ck_assert_double_eq(step.keep, 0);
-    ck_ok(lmb_graph_copy(g, &at, &err));
-    for (int i = 0; i < 3; i++) {
-        lmb_graph *next;
-        ck_ok(lmb_pass_prune_channels(at, &step, &next, NULL, &err));
+    ck_ok(lmb_axis_map_create(g, &m, &err));
+    for (int k = 0; k < m->n_classes; k++)
+        n += m->class[k].prunable ? m->class[k].channels : 0;
+    lmb_axis_map_destroy(m);
+    return n;
+}
+
+/* All of c's steps, without the trainings between them. */
+static lmb_graph *by_steps(const lmb_graph *g, const lmb_prune_channels *c)
+{
+    lmb_graph *at = NULL, *next;
+
+    for (int64_t k = 1; k <= c->steps; k++) {
+        lmb_prune_channels step = lmb_prune_step(c, k);
+        step.whole = g;
+        ck_ok(lmb_pass_prune_channels(at ? at : g, &step, &next, NULL, &err));
         lmb_graph_destroy(at);
         at = next;
     }
-    ck_assert_double_le(parameters_of(at), 0.3 * all);
-    ck_assert_double_ge(parameters_of(at), 0.2 * all);
+    return at;
+}
+
+/* The target of each step is a share of the whole model, and the last one is what was asked for. */
+START_TEST(steps_come_to_the_target)
+{
+    const lmb_prune_channels c = { .criterion = "l2", .parameters = 0.3, .min_channels = 1, .round_to = 1, .steps = 3 };
+    lmb_graph *g = make("{name: resnet, depth: 20, width: 5}");
+    lmb_prune_channels step = lmb_prune_step(&c, 1);
+
+    ck_assert_double_eq_tol(step.parameters, cbrt(0.3), 1e-12);
+    ck_assert_double_eq(step.keep, 0);
+    ck_assert_double_eq(lmb_prune_step(&c, 3).parameters, 0.3);
+    lmb_graph *at = by_steps(g, &c);
+    ck_assert_double_le(parameters_of(at), 0.3 * parameters_of(g));
+    ck_assert_double_ge(parameters_of(at), 0.27 * parameters_of(g));
     lmb_graph_destroy(at);
     lmb_graph_destroy(g);
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/prune_criteria", add(other_criteria_by_hand); add(steps_come_to_the_target);)
+/* 448 channels in twelve layers that keep multiples of 8: what rounding takes beyond a step's target is not asked for
+ * again, and what is reached at once is reached in steps. */
+START_TEST(rounding_does_not_add_up)
+{
+    const struct { double keep, macs, parameters, block; int64_t steps; } rows[] = {
+        { .keep = 0.5, .steps = 32, .block = 8 / 448.0 }, { .keep = 0.3, .steps = 4, .block = 8 / 448.0 },
+        { .macs = 0.3, .steps = 32, .block = 0.1 },       { .parameters = 0.3, .steps = 32, .block = 0.06 },
+    }; /* block: what 8 channels of one layer are at most */
+    lmb_graph *g = make("{name: vgg, channels: [16, 16, 16, 16, 0, 32, 32, 32, 32, 0, 64, 64, 64, 64]}");
+
+    for (size_t i = 0; i < LMB_COUNT(rows); i++) {
+        lmb_prune_channels c = { .criterion = "l2", .keep = rows[i].keep, .macs = rows[i].macs, .min_channels = 2,
+                                 .parameters = rows[i].parameters, .round_to = 8, .steps = rows[i].steps };
+        lmb_graph *at = by_steps(g, &c);
+        double target = c.keep + c.macs + c.parameters,
+               share = c.keep > 0   ? channels_of(at) / channels_of(g)
+                       : c.macs > 0 ? lmb_graph_macs(at) / lmb_graph_macs(g)
+                                    : parameters_of(at) / parameters_of(g);
+        ck_assert_msg(share <= target && share > target - rows[i].block, "row %zu: %g is left", i, share);
+        lmb_graph_destroy(at);
+    }
+    lmb_graph_destroy(g);
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/prune_criteria", add(other_criteria_by_hand); add(steps_come_to_the_target);
+              add(rounding_does_not_add_up);)

@@ -166,7 +166,7 @@ static watched watch(const char *text, const float *const *batch, const int *n, 
         o->see(config, one, batch[i], n[i], lo, hi);
         o->merge(config, all, one);
     }
-    o->range(config, all, lo, hi, &w.lo, &w.hi);
+    o->range(config, all, &(lmb_grid){ 256, false }, lo, hi, &w.lo, &w.hi);
     free(config);
     free(all);
     free(one);

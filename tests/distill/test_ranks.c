@@ -114,6 +114,7 @@ START_TEST(known_spectrum_of_a_matrix)
         { "{energy: 0.75, tile: 1}", 1, 64 / 85.0 }, { "{energy: 0.9, tile: 1}", 2, 80 / 85.0 },
         { "{energy: 0.98, tile: 1}", 3, 84 / 85.0 }, { "{energy: 1, tile: 1}", 4, 1 },
         { "{energy: 0.75, tile: 3}", 3, 84 / 85.0 }, /* rounded up */
+        { "{energy: 0.98, tile: 8}", 4, 1 },         /* but not beyond what the weights have */
     };
     lmb_graph *g = make(MLP);
     const char *weight = g->value[plant(g, 1, planted, 4)].name;
@@ -138,6 +139,7 @@ START_TEST(known_spectra_of_a_convolution)
         { "{energy: 0.9, tile: 1}", 2, 1, 80 / 85.0 },
         { "{energy: 0.98, tile: 1}", 3, 2, 84 / 85.0 },
         { "{energy: 1, tile: 1}", 4, 2, 1 },
+        { "{energy: 0.98, tile: 8}", 4, 2, 1 },
     };
     lmb_graph *g = make(VGG);
     const char *weight = g->value[plant(g, 9, planted, 4)].name;

@@ -34,6 +34,13 @@ run 0 distill "$dir/pruning.yaml" --fresh --set "$two"
 steps=$(cksum <"$dir/run/student/model.onnx")
 run 0 distill "$dir/pruning.yaml" --set "$two"
 [ "$steps" = "$(cksum <"$dir/run/student/model.onnx")" ] || fail "the steps done again end in other weights"
+# a first step that is rounded down to the target leaves the second nothing to do
+round="student.prune={method: channels, keep: 0.7, criterion: l2, steps: 3, round_to: 8, train: {epochs: 1, batch: 64, threads: 1}}"
+run 0 distill "$dir/pruning.yaml" --fresh --set "$round"
+says 'student-step2: the step before has met its target'; says ' 16 -> 8 channels'; says ' 8 -> 8 channels'
+steps=$(cksum <"$dir/run/student/model.onnx")
+run 0 distill "$dir/pruning.yaml" --set "$round"
+[ "$steps" = "$(cksum <"$dir/run/student/model.onnx")" ] || fail "the steps that are left done again end in other weights"
 
 run 0 sensitivity "$dir/pruning.yaml" "$dir/run/student-dense/model.onnx" --shares 0.25,0.5 --criterion taylor
 says 'layer1.conv.weight'

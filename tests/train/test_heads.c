@@ -44,7 +44,7 @@ START_TEST(heads_are_trained_along)
     lmb_graph *whole = f.student;
     f.student = taught;
     p = program(&f, &loss);
-    int n = (int)lmb_program_layout(p)->count - 4 * 6 * 5, moved = 0; /* but for two memories, each twice */
+    int n = (int)lmb_program_layout(p)->count - 4 * 6 * 5 - 2 * 6, moved = 0; /* but for two memories and whose rows they have, each twice */
     ck_assert_int_gt(n, (int)own);
     step(&f, p);
     memcpy(gradient, f.out, sizeof gradient);
@@ -79,6 +79,60 @@ START_TEST(heads_are_trained_along)
 }
 END_TEST
 
+static float *state_of(fixture *f, const lmb_program *p, const lmb_graph *g, const char *name)
+{
+    const lmb_state_layout *l = lmb_program_layout(p);
+    for (int i = 0; i < l->n; i++)
+        if (strcmp(g->value[l->segment[i].value].name, name) == 0)
+            return f->state + l->segment[i].offset;
+    ck_abort_msg("there is no %s", name);
+    return NULL;
+}
+
+/* One sample and a memory of six rows. Those of its own count for nothing, whatever is in them; if all are, there is
+ * nothing to tell it from. */
+START_TEST(its_own_earlier_row_is_no_wrong_answer)
+{
+    enum { SLOTS = 6, WIDTH = 5 };
+    static fixture f;
+    const uint32_t sample = 11;
+    double loss[2][2];
+    lmb_graph *taught;
+    lmb_loss made;
+
+    begin(&f, "[{name: contrastive, width: 5, temperature: 0.5, memory: 6}]", LARGE, 1);
+    ck_ok(lmb_objective_bind(&f.o, &err));
+    ck_ok(lmb_objective_prepare(&f.o, f.student, 7, &taught, &err));
+    lmb_graph_destroy(f.student);
+    f.student = taught;
+    lmb_program *p = program(&f, &made);
+    lmb_step_info info = { 1, 0, &sample };
+    lmb_program_step s = { .n = 1, .x = f.x, .y = f.y, .state = f.state, .out = f.out, .info = &info };
+    float *of = state_of(&f, p, taught, "limbeck.memory.samples");
+    for (int own = 0; own < 2; own++)
+        for (int turned = 0; turned < 2; turned++) {
+            for (int i = 0; i < SLOTS; i++)
+                of[i] = i == 2 ? (float)(own ? sample + 1 : sample) : (float)i;
+            for (int k = 0; k < 2; k++) {
+                float *row = state_of(&f, p, taught, k ? "limbeck.memory1.rows" : "limbeck.memory0.rows") + 2 * WIDTH;
+                for (int i = 0; i < WIDTH && turned; i++)
+                    row[i] = -row[i];
+            }
+            ck_ok(lmb_program_run(p, &s, &err));
+            loss[own][turned] = s.loss;
+        }
+    ck_assert_double_gt(fabs(loss[0][0] - loss[0][1]), 1e-3);
+    ck_assert_double_eq(loss[1][0], loss[1][1]);
+    ck_assert_double_lt(loss[1][0], loss[0][0]);
+    for (int i = 0; i < SLOTS; i++)
+        of[i] = (float)(sample + 1);
+    ck_ok(lmb_program_run(p, &s, &err));
+    ck_assert_double_eq_tol(s.loss, 0, 1e-6);
+    lmb_program_destroy(p);
+    end(&f);
+}
+END_TEST
+
 /* A row alone, and rows that are all the same, have no relations; nothing divides by zero. */
 START_TEST(without_relations_there_is_nothing_to_learn)
 {
@@ -103,4 +157,5 @@ START_TEST(without_relations_there_is_nothing_to_learn)
 }
 END_TEST
 
-LMB_TEST_MAIN("train/heads", add(heads_are_trained_along); add(without_relations_there_is_nothing_to_learn);)
+LMB_TEST_MAIN("train/heads", add(heads_are_trained_along); add(its_own_earlier_row_is_no_wrong_answer);
+              add(without_relations_there_is_nothing_to_learn);)

@@ -275,6 +275,38 @@ START_TEST(layers_are_found_by_size)
 }
 END_TEST
 
+/* The second convolution's weights [3, 3, 3, 3] are computed, as by fake quantisation. The student has no map of 3 x 3,
+ * the teacher has: the weights do not stand for one. */
+START_TEST(weights_are_no_maps)
+{
+    static fixture f;
+    lmb_vid s[LMB_LESSON_PAIRS], t[LMB_LESSON_PAIRS];
+    lmb_graph *g;
+    int n;
+
+    begin(&f, "[attention]", LARGE, 0.6);
+    ck_ok(lmb_objective_bind(&f.o, &err));
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 2, 6, 6), NULL),
+            u = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "u", LMB_F32, LMB_SHAPE(3, 2, 3, 3), NULL),
+            v = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "v", LMB_F32, LMB_SHAPE(3, 3, 3, 3), NULL),
+            w = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w", LMB_F32, LMB_SHAPE(108, CLASSES), NULL);
+    x = lmb_emit(&b, "Conv", "first", LMB_IN(x, u), LMB_ATTRS(LMB_AINTS("pads", 1, 1, 1, 1)));
+    v = lmb_emit(&b, "Mul", "rounded", LMB_IN(v, lmb_emit_scalar(&b, 0.5f)), LMB_NO_ATTRS);
+    x = lmb_emit(&b, "Conv", "second", LMB_IN(x, v), LMB_ATTRS(LMB_AINTS("pads", 1, 1, 1, 1)));
+    lmb_vid y = lmb_emit(&b, "MatMul", "head", LMB_IN(lmb_emit(&b, "Flatten", NULL, LMB_IN(x), LMB_NO_ATTRS), w),
+                         LMB_NO_ATTRS);
+    lmb_emit_output(&b, "logits", y);
+    ck_ok(lmb_builder_status(&b));
+    ck_ok(lmb_lesson_pairs(&f.o.taught[0], g, f.teacher, s, t, &n, &err));
+    ck_assert_int_eq(n, 1);
+    ck_assert_int_eq(s[0], x);
+    lmb_graph_destroy(g);
+    end(&f);
+}
+END_TEST
+
 static const struct {
     const char *losses, *says;
 } refused[] = {
@@ -343,6 +375,6 @@ END_TEST
 
 LMB_TEST_MAIN("train/lesson", add_loop(answers_are_pytorchs, ANSWERS); add(gradients_are_differences);
               add(an_equal_teaches_nothing_and_asks_no_labels); add(without_labels_they_do_not_matter);
-              add(kl_is_the_default_and_rows_do_not_matter); add(layers_are_found_by_size);
+              add(kl_is_the_default_and_rows_do_not_matter); add(layers_are_found_by_size); add(weights_are_no_maps);
               add_loop(what_can_not_be_is_refused_before_any_work, (int)(sizeof refused / sizeof refused[0]));
               add(layers_need_a_teacher_that_runs_and_maps_of_one_size);)

@@ -93,6 +93,14 @@ START_TEST(the_ring_has_what_was_shown_last)
     for (int of = 0; of < 2; of++)
         memcpy(first[of], state(taught, of ? "limbeck.memory1.rows" : "limbeck.memory0.rows"), sizeof first[of]);
     ck_ok(run(16, 1, 0.05, taught));
+    bool met[40] = { false };
+    for (int i = 0; i < SLOTS; i++) { /* no sample twice in one epoch */
+        float fresh = state(taught, "limbeck.memory.fresh_samples")[i];
+        int sample = (int)(fresh > 0 ? fresh : state(taught, "limbeck.memory.samples")[i]) - 1;
+        ck_assert((fresh > 0) == (i >= 8 && i < 16));
+        ck_assert(sample >= 0 && sample < 40 && !met[sample]);
+        met[sample] = true;
+    }
     for (int of = 0; of < 2; of++) {
         snprintf(ring, sizeof ring, "limbeck.memory%d.rows", of);
         for (int i = 0; i < SLOTS; i++) {
@@ -128,6 +136,8 @@ START_TEST(shards_do_not_matter)
         for (int i = 0; i < SLOTS * WIDTH; i++)
             ck_assert_float_eq_tol(a[i], b[i], 1e-5f);
     }
+    ck_assert_mem_eq(state(taught, "limbeck.memory.samples"), state(other, "limbeck.memory.samples"),
+                     sizeof(float) * SLOTS);
     lmb_graph_destroy(other);
     end();
 }
@@ -136,18 +146,21 @@ END_TEST
 START_TEST(slots_follow_the_samples)
 {
     float where[3 * SLOTS];
+    const uint32_t sample[] = { 7, 0, 39 };
+    lmb_step_info info = { 1, 0, sample };
     lmb_place p = { 16, 4, 16 };
 
     err = (lmb_error)LMB_ERROR_INIT;
-    ck_ok(lmb_memory_where(&p, 3, SLOTS, where, &err));
+    ck_ok(lmb_memory_where(&info, &p, 3, SLOTS, where, &err));
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < SLOTS; k++)
-            ck_assert(where[i * SLOTS + k] == (k == (20 + i) % SLOTS));
+            ck_assert(where[i * SLOTS + k] == (k == (20 + i) % SLOTS ? (float)sample[i] + 1 : 0));
     p = (lmb_place){ 22, 0, 0 };
-    ck_ok(lmb_memory_where(&p, 3, SLOTS, where, &err));
-    ck_assert(where[22] == 1 && where[SLOTS + 23] == 1 && where[2 * SLOTS + 0] == 1);
+    info.sample = NULL;
+    ck_ok(lmb_memory_where(&info, &p, 3, SLOTS, where, &err));
+    ck_assert(where[22] == 1 && where[SLOTS + 23] == 2 && where[2 * SLOTS + 0] == 3);
     p.rows = SLOTS + 1;
-    ck_assert_int_eq(lmb_memory_where(&p, 3, SLOTS, where, &err), LMB_E_ARG);
+    ck_assert_int_eq(lmb_memory_where(&info, &p, 3, SLOTS, where, &err), LMB_E_ARG);
     ck_assert_ptr_nonnull(strstr(err.msg, "more than a batch"));
 }
 END_TEST

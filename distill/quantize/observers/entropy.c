@@ -16,8 +16,11 @@ enum { STEP = 8, WIDTH_MIN = 128 };
 typedef struct config {
     int64_t levels;
 } config;
-static const lmb_field rows[] = { LMB_INT(config, levels, 256, 4, 256, "", "integers that the range will have"),
-                                  LMB_FIELD_END };
+static const lmb_field rows[] = {
+    LMB_INT(config, levels, 0, 0, 256, "",
+            "integers that the range will have; 0: as many as qat.activation_bits leaves it"),
+    LMB_FIELD_END
+};
 
 /* What exact integers hold loses nothing: zeros, which a Relu leaves by the million, and what stands at the ends of the
  * widest range, as at the 6 of a Clip. Their bins count as their neighbours do. */
@@ -56,11 +59,23 @@ static double divergence(const lmbi_histogram *s, int a, int b, int zero, int le
     return inside > 0 ? sum : INFINITY;
 }
 
-static void range(const void *c, const void *memory, float lo, float hi, float *from, float *to)
+/* Of bins a .. b - 1 where 0 is bin `zero`. */
+static int levels_of(const config *c, const lmb_grid *of, double zero, int a, int b)
+{
+    double side = b - zero > zero - a ? b - zero : zero - a;
+
+    if (c->levels)
+        return (int)c->levels;
+    if (!of->symmetric || !(side > 0))
+        return of->levels;
+    int share = (int)(of->levels * (b - a) / (2 * side));
+    return share < 2 ? 2 : share < of->levels ? share : of->levels;
+}
+
+static void range(const void *c, const void *memory, const lmb_grid *of, float lo, float hi, float *from, float *to)
 {
     const lmbi_histogram *s = memory;
     double width = ((double)hi - lo) / LMBI_BINS, zero = width > 0 ? -lo / width : 0, best = INFINITY;
-    int levels = (int)((const config *)c)->levels;
 
     zero = zero < 0 ? 0 : zero > LMBI_BINS ? LMBI_BINS : zero;
     *from = lo;
@@ -70,7 +85,7 @@ static void range(const void *c, const void *memory, float lo, float hi, float *
         int a = zero > t ? (int)floor(zero - t) : 0, b = LMBI_BINS - zero > t ? (int)ceil(zero + t) : LMBI_BINS;
         if (b - a < WIDTH_MIN)
             break;
-        double d = divergence(s, a, b, zero < LMBI_BINS ? (int)zero : LMBI_BINS - 1, levels);
+        double d = divergence(s, a, b, zero < LMBI_BINS ? (int)zero : LMBI_BINS - 1, levels_of(c, of, zero, a, b));
         if (d < best) {
             best = d;
             lmbi_histogram_range(lo, hi, a, b, from, to);

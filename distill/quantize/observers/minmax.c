@@ -22,10 +22,10 @@ static void merge(const void *config, void *into, const void *batch)
     *a = a->any ? (seen){ true, fminf(a->lo, b->lo), fmaxf(a->hi, b->hi) } : *b;
 }
 
-static void range(const void *config, const void *memory, float lo, float hi, float *from, float *to)
+static void range(const void *config, const void *memory, const lmb_grid *of, float lo, float hi, float *from, float *to)
 {
     const seen *s = memory;
-    (void)config, (void)lo, (void)hi;
+    (void)config, (void)of, (void)lo, (void)hi;
     *from = s->lo;
     *to = s->hi;
 }

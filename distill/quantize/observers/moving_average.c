@@ -22,10 +22,10 @@ static void merge(const void *c, void *into, const void *batch)
     *a = a->any ? (seen){ true, m * a->lo + (1 - m) * b->lo, m * a->hi + (1 - m) * b->hi } : *b;
 }
 
-static void range(const void *c, const void *memory, float lo, float hi, float *from, float *to)
+static void range(const void *c, const void *memory, const lmb_grid *of, float lo, float hi, float *from, float *to)
 {
     const seen *s = memory;
-    (void)c, (void)lo, (void)hi;
+    (void)c, (void)of, (void)lo, (void)hi;
     *from = s->lo;
     *to = s->hi;
 }

@@ -12,12 +12,13 @@ typedef struct config { double percent; } config;
 static const lmb_field rows[] = { LMB_REAL(config, percent, 99.99, 50, 100, "%", "of the numbers, that stay inside"),
                                   LMB_FIELD_END };
 
-static void range(const void *c, const void *memory, float lo, float hi, float *from, float *to)
+static void range(const void *c, const void *memory, const lmb_grid *of, float lo, float hi, float *from, float *to)
 {
     const lmbi_histogram *s = memory;
     double left_out = (double)s->n * (100 - ((const config *)c)->percent) / 200;
     int a = 0, b = LMBI_BINS;
 
+    (void)of;
     for (double sum = 0; a < b - 1 && sum + (double)s->bin[a] <= left_out; a++)
         sum += (double)s->bin[a];
     for (double sum = 0; b > a + 1 && sum + (double)s->bin[b - 1] <= left_out; b--)
