@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/compiler.h"
 #include "core/onnx/onnx.h"
 #include "core/ops/quantize.h"
 #include "core/passes/fold.h"
