@@ -2,6 +2,8 @@
  *
  *   Clip      y = min(max(x, lo), hi)      lo, hi: optional scalars of x's type; f32, f64, integers
  *   ClipGrad  dx = dy where lo <= x <= hi, else 0     (f32)
+ *   a floor   of a parameter, as Clip with lo alone, lets through what moves it up: one that an update has put below is
+ *             not lost for good
  *   source    ONNX Clip-13
  */
 #include <float.h>
@@ -51,13 +53,26 @@ static lmb_status clip_run(const lmb_run *r, lmb_error *err)
     return LMB_OK;
 }
 
+/* min(dy, 0) everywhere, the rest of dy above the floor: of a parameter above it dy to the bit. */
+static lmb_vid floor_grad(lmb_builder *b, lmb_vid dy, lmb_vid x, lmb_vid lo)
+{
+    lmb_vid zero = lmb_emit_scalar(b, 0), up = lmb_emit(b, "Clip", NULL, LMB_IN(dy, LMB_NONE, zero), LMB_NO_ATTRS),
+            down = lmb_emit(b, "Clip", NULL, LMB_IN(dy, zero), LMB_NO_ATTRS);
+
+    down = lmb_emit(b, "ClipGrad", NULL, LMB_IN(down, x, lo), LMB_NO_ATTRS);
+    return lmb_emit(b, "Add", NULL, LMB_IN(up, down), LMB_NO_ATTRS);
+}
+
 static lmb_status clip_grad(lmb_grad *g, lmb_error *err)
 {
     const lmb_node *n = g->node;
     lmb_vid in[4] = { g->dout[0], n->in[0], n->n_in > 1 ? n->in[1] : LMB_NONE, n->n_in > 2 ? n->in[2] : LMB_NONE };
 
     (void)err;
-    g->din[0] = lmb_emit(g->b, "ClipGrad", NULL, in, 4, LMB_NO_ATTRS);
+    if (g->b->g->value[n->in[0]].role == LMB_ROLE_PARAMETER && in[2] != LMB_NONE && in[3] == LMB_NONE)
+        g->din[0] = floor_grad(g->b, in[0], in[1], in[2]);
+    else
+        g->din[0] = lmb_emit(g->b, "ClipGrad", NULL, in, 4, LMB_NO_ATTRS);
     return LMB_OK;
 }
 

@@ -13,6 +13,7 @@
 #include "core/ops/gemm.h"
 #include "core/ops/pool.h"
 #include "core/passes/fold.h"
+#include "distill/quantize/bias_form.h"
 
 typedef struct lowering {
     const lmb_graph *g;
@@ -153,7 +154,7 @@ static lmb_status constants_of(const lowering *l, const lmb_node *n, integers *q
     if (!b || !is(b, "DequantizeLinear") || !value(l, b->in[0])->data || value(l, b->in[0])->dtype != LMB_S32 ||
         !value(l, b->in[1])->data || lmb_shape_count(&value(l, b->in[0])->shape) != k ||
         lmb_shape_count(&value(l, b->in[1])->shape) != k)
-        return refuse(l, n, "its bias must be constant s32 behind a DequantizeLinear, one for each output channel");
+        return refuse(l, n, "its bias must be constant, s32 behind a DequantizeLinear or f32, one for each output channel");
     if (lmb_edge_write_tensor(l->w, l->tensor[n->in[0]], &x) != LMB_EDGE_OK)
         return LMB_FAIL(l->err, LMB_E_UNSUPPORTED, "lowering: an earlier operator has no integer form");
     const float *s = value(l, b->in[1])->data;
@@ -403,8 +404,11 @@ static lmb_status lower_all(lowering *l, lmb_str *out)
     return lmb_str_check(out, l->err);
 }
 
-lmb_status lmb_lower(const lmb_graph *g, lmb_str *out, lmb_error *err)
+lmb_status lmb_lower(const lmb_graph *qdq, lmb_str *out, lmb_error *err)
 {
+    lmb_graph *whole;
+    LMB_TRY(lmb_pass_integer_bias(qdq, &whole, err)); /* f32 biases, as other runtimes want them */
+    const lmb_graph *g = whole ? whole : qdq;
     lowering l = { .g = g, .w = lmb_edge_writer_create(), .tensor = malloc(sizeof(int) * (size_t)(g->n_values + 1)),
                    .skip = calloc((size_t)g->n_nodes + 1, sizeof(bool)), .err = err };
     lmb_status st = LMB_OK;
@@ -413,6 +417,7 @@ lmb_status lmb_lower(const lmb_graph *g, lmb_str *out, lmb_error *err)
         l.tensor[v] = -1;
     st = l.w && l.tensor && l.skip ? lower_all(&l, out) : LMB_FAIL(err, LMB_E_NOMEM, "no memory to lower a graph");
     lmb_edge_writer_destroy(l.w);
+    lmb_graph_destroy(whole);
     free(l.tensor);
     free(l.skip);
     return st;

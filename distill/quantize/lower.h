@@ -2,9 +2,9 @@
  *
  * Idea: the graph says with QuantizeLinear and DequantizeLinear where integers are (qdq.h); lowering reads scales and
  * zero points off it and writes the same network in integer operators (core/edge/lmb.h has their semantics to the bit):
- * weights as s8, biases as s32 in units of input scale times weight scale, Relu and Clip as clamps. What is reported of
- * a quantised student is what this file answers, run by core/edge itself. A QDQ graph that others made will do, if it
- * keeps to the form.
+ * weights as s8, biases as s32 in units of input scale times weight scale (f32 ones to the nearest, bias_form.h), Relu
+ * and Clip as clamps. What is reported of a quantised student is what this file answers, run by core/edge itself. A QDQ
+ * graph that others made will do, if it keeps to the form.
  *
  *   source   Jacob et al. 2018, arXiv:1712.05877, section 2; ONNX Runtime QLinearConv, QLinearMatMul, QLinearAdd
  */

@@ -9,6 +9,7 @@
 #include "core/ops/quantize.h"
 #include "core/passes/fold.h"
 #include "core/passes/rewrite.h"
+#include "distill/quantize/bias_form.h"
 #include "distill/quantize/clamp_pair.h"
 
 static const lmb_profile x86 = { .name = "ort-x86",
@@ -21,7 +22,8 @@ static const lmb_profile tensorrt = { .name = "tensorrt",
                                           "s8 activations, zero points 0: needs activations: symmetric, mean 128",
                                       .s8 = true,
                                       .symmetric = true,
-                                      .zero_input = true };
+                                      .zero_input = true,
+                                      .float_bias = true };
 static const lmb_profile universal = {
     .name = "universal",
     .summary = "u8 with zero point 128, the integers of s8 with 0: needs what tensorrt needs",
@@ -203,6 +205,10 @@ static lmb_status node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb
     const lmb_profile *p = r->ctx;
     const lmb_value *z = zero_of(r->old, n);
 
+    if (p->float_bias && lmb_is_integer_bias(r->old, n)) {
+        *done = true;
+        return lmb_float_bias(r, n, out, err);
+    }
     if (!is_pair(n) || !of_activation(r->old, n))
         return LMB_OK;
     bool shift = p->zero_input && of_input(r->old, n); /* then the integers are the bytes less 128 with zero point 0 */
@@ -223,14 +229,15 @@ static lmb_status node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb
     return lmb_graph_node_like(r->b.g, &three, operand, out, err);
 }
 
-/* Files from elsewhere, or from before, may lack pairs around clamps. */
+/* Files from elsewhere, or from before, may lack pairs around clamps; those for other runtimes have f32 biases. */
 lmb_status lmb_pass_profile(const lmb_graph *qdq, const lmb_profile *p, lmb_graph **out, lmb_error *err)
 {
     lmb_rewrite first = { .node = node, .ctx = (void *)p }, second = { .drop_dead = true };
-    lmb_graph *paired = NULL, *g = NULL;
+    lmb_graph *integers = NULL, *paired = NULL, *g = NULL;
     lmb_status st = LMB_OK;
 
-    LMB_TRY(lmb_pass_clamp_pair(qdq, &paired, err));
+    LMB_TRY(lmb_pass_integer_bias(qdq, &integers, err));
+    LMB_TRY_GOTO(st, done, lmb_pass_clamp_pair(integers ? integers : qdq, &paired, err));
     for (int i = 0; i < paired->n_nodes; i++)
         if (is_pair(&paired->node[i]))
             LMB_TRY_GOTO(st, done, check_node(paired, &paired->node[i], p, err));
@@ -239,6 +246,7 @@ lmb_status lmb_pass_profile(const lmb_graph *qdq, const lmb_profile *p, lmb_grap
     LMB_TRY_GOTO(st, done, lmb_rewrite_run(&first, paired, &g, NULL, err));
     st = lmb_rewrite_run(&second, g, out, NULL, err); /* without zero points that are others now */
 done:
+    lmb_graph_destroy(integers);
     lmb_graph_destroy(paired);
     lmb_graph_destroy(g);
     return st;

@@ -4,7 +4,8 @@
  * what to change in `quantize`, for a file that quietly answers otherwise is worse than none), and how activations are
  * written: as u8, or as s8, which are the same integers less 128.
  *
- *   source  ONNX Runtime: s8 activations make x86 slower than f32, u8 does not; TensorRT takes no zero point but 0;
+ *   source  ONNX Runtime: s8 activations make x86 slower than f32, u8 does not; TensorRT takes no zero point but 0
+ *           and no DequantizeLinear of s32;
  *           vpmaddubsw saturates sums of two products of u8 and s8 from |w| > 64 on
  */
 #ifndef LMB_DISTILL_QUANTIZE_PROFILE_H
@@ -21,6 +22,7 @@ typedef struct lmb_profile {
     bool s8;           /* activations are written as s8, zero points less 128                         */
     bool symmetric;    /* activations, the input too, have zero point 128, or fewer bits, moved there */
     bool zero_input;   /* the input's 128 is subtracted in front of its QuantizeLinear                */
+    bool float_bias;   /* biases are f32 constants (bias_form.h)                                      */
     bool power_of_two; /* all scales are 2^n                                                          */
     int weight_max;    /* of |w|; 0: any                                                              */
     bool int4;         /* weights of 4 bits as INT4 (opset 21)                                        */

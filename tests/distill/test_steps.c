@@ -13,6 +13,8 @@
 static lmb_error err;
 static lmb_builder b;
 
+static const float *least; /* s is behind Clip(s, least), as in training; NULL: it is not */
+
 /* loss = sum(FakeQuant(x; s, z) c): d loss / d s of the graph, as many as s has numbers. */
 static void gradient(const lmb_shape *shape, const float *x, const lmb_shape *scales, const float *s, const float *z,
                      const float *c, int64_t lo, int64_t hi, float *out)
@@ -26,7 +28,8 @@ static void gradient(const lmb_shape *shape, const float *x, const lmb_shape *sc
     lmb_vid vx = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "x", LMB_F32, *shape, x),
             vs = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "s", LMB_F32, *scales, s);
     lmb_vid vc = lmb_emit_value(&b, LMB_ROLE_CONSTANT, "c", LMB_F32, *shape, c);
-    lmb_vid in[3] = { vx, vs, z ? lmb_emit_value(&b, LMB_ROLE_CONSTANT, "z", LMB_F32, *scales, z) : LMB_NONE };
+    lmb_vid step = least ? lmb_emit(&b, "Clip", NULL, LMB_IN(vs, lmb_emit_scalar(&b, *least)), LMB_NO_ATTRS) : vs;
+    lmb_vid in[3] = { vx, step, z ? lmb_emit_value(&b, LMB_ROLE_CONSTANT, "z", LMB_F32, *scales, z) : LMB_NONE };
     lmb_vid q = lmb_emit(&b, "FakeQuant", "q", in, z ? 3 : 2,
                          LMB_ATTRS(LMB_AINT("lo", lo), LMB_AINT("hi", hi), LMB_AINT("learn", 1)));
     lmb_vid loss = lmb_emit(&b, "SumTo", NULL, LMB_IN(lmb_emit(&b, "Mul", NULL, LMB_IN(q, vc), LMB_NO_ATTRS)),
@@ -86,4 +89,33 @@ START_TEST(of_activations)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/steps", add(of_weights); add(of_activations);)
+/* Above the floor the gradient is what it is without one. An update too long puts the step below; what would push it
+ * further down is held back there, and the first gradients that ask for it bring it up again. */
+START_TEST(a_step_below_its_floor_comes_back)
+{
+    const lmb_shape shape = LMB_SHAPE(2, 4), two = LMB_SHAPE(2);
+    const float floor = 1e-8f, x[8] = { 0.3f, 0.2f, 5, 0.7f, 0.11f, 0.02f, 3, 0.05f },
+                down[8] = { 1, 1, 1, 1, 1, 1, 1, 1 }, up[8] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    float s[2] = { 0.002f, 0.1f }, bare[2], got[2];
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    gradient(&shape, x, &two, s, NULL, down, -7, 7, bare);
+    least = &floor;
+    gradient(&shape, x, &two, s, NULL, down, -7, 7, got);
+    ck_assert_mem_eq(got, bare, sizeof got);
+    ck_assert_float_gt(got[0], 0);
+    s[0] -= 0.001f * got[0]; /* below the floor */
+    ck_assert_float_lt(s[0], 0);
+    gradient(&shape, x, &two, s, NULL, down, -7, 7, got);
+    ck_assert(got[0] == 0 && got[1] == bare[1]);
+    for (int i = 0; i < 4; i++) {
+        gradient(&shape, x, &two, s, NULL, up, -7, 7, got);
+        ck_assert_msg(got[0] < 0, "a step of %g gets the gradient %g", (double)s[0], (double)got[0]);
+        s[0] -= 0.001f * got[0];
+    }
+    ck_assert_float_gt(s[0], 0.002f);
+    least = NULL;
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/steps", add(of_weights); add(of_activations); add(a_step_below_its_floor_comes_back);)
