@@ -1,8 +1,8 @@
 /* launch/update.h - `limbeck train --continue`: an incremental update of a trained model.
  *
  *   update:
- *     data: {name: folder, path: labelled}   new samples of the same shape, in classes of the same names (the set's training
- *                                            part)
+ *     data: {name: folder, path: labelled}   new samples of the same shape, in classes of the same names (the
+ *                                            training part of the set)
  *     list: label.csv                        of `limbeck monitor --label`: only those samples (update_list.h); "": all
  *     share: 1                               old samples beside each new one, so that what was learnt is not forgotten
  *     train: {epochs: 3, batch: 32, lr: 0.002}

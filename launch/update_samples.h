@@ -1,4 +1,4 @@
-/* launch/update_samples.h - what an update (update.h) learns from: new samples, those of a list, and old ones beside them.
+/* launch/update_samples.h - what an update (update.h) learns from: new samples, those of a list, and old ones.
  *
  * Idea: views on views, from the whole to what is trained on. Classes of the new set are those of `data` with the same
  * names; where a set has no names, its labels are numbers that mean the same.

@@ -3,7 +3,8 @@
  * Idea: a frozen copy of the teacher runs in the student's training graph. Terms that compare predictions get both
  * logits; terms that look inside get pairs of values, by name or by what is the same in both: for each height and width
  * that feature maps of both have, the last of that size on the way to the logits, which is where a stage of a network
- * ends. What is computed of weights alone, such as their fake quantisation, is no map. Terms that compare samples get what the layer of the logits reads.
+ * ends. What is computed of weights alone, such as their fake quantisation, is no map. Terms that compare samples get
+ * what the layer of the logits reads.
  *
  * Some terms learn how to compare: heads are parameters of the graph that is trained, and of no model that is kept.
  */

@@ -212,7 +212,9 @@ static lmb_status feed(void *ctx, const lmb_step_info *info, const lmb_place *pl
                        lmb_error *err)
 {
     const lmb_objective *o = ctx;
-    return o->logits ? o->logits(o->logits_ctx, info, n, out, err) : lmb_memory_where(info, place, n, memory_of(o), out, err);
+    if (o->logits)
+        return o->logits(o->logits_ctx, info, n, out, err);
+    return lmb_memory_where(info, place, n, memory_of(o), out, err);
 }
 
 lmb_loss lmb_objective_loss(lmb_objective *o)

@@ -18,9 +18,10 @@
  *                                   make up WTS, each run in whole bytes
  *                                   the code
  * The code is a binary range code with adaptive probabilities, one weight after the other in the order of WTS: is it
- * zero (by how many of the two before were), its sign, and |q| - 1 in 7 bits from the top, each in the context of those
- * before it: of narrow weights their numbers, not the bytes that they share. So sparse weights, narrow ones and peaked ones all shrink to about their entropy, and no table is stored.
- * Arithmetic is of 32 bit integers: the same everywhere. Minor version 1.
+ * zero (by how many of the two before were), its sign, and |q| - 1 in 7 bits from the top, each in the context of
+ * those before it: of narrow weights their numbers, not the bytes that they share. So sparse weights, narrow ones and
+ * peaked ones all shrink to about their entropy, and no table is stored. Arithmetic is of 32 bit integers: the same
+ * everywhere. Minor version 1.
  *
  *   source   Martin 1979 (range coding); the coder's form: the LZMA SDK by Pavlov, public domain,
  *            lzma-specification.txt

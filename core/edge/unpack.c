@@ -123,8 +123,9 @@ static lmb_edge_status check_runs(packed *p, const lmbi_edge_why *why)
     for (uint32_t i = 0; i < n; i++) {
         lmbi_packed_run r = run_at(p, i);
         if (!r.weights || r.bits < 2 || r.bits > 8)
-            return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "run %lu of WTSC has %lu weights of %lu bits, allowed are 2..8",
-                                  (unsigned long)i, (unsigned long)r.weights, (unsigned long)r.bits);
+            return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT,
+                                  "run %lu of WTSC has %lu weights of %lu bits, allowed are 2..8", (unsigned long)i,
+                                  (unsigned long)r.weights, (unsigned long)r.bits);
         bytes += lmbi_packed_run_bytes(r);
     }
     return bytes == p->plain_bytes
@@ -144,8 +145,8 @@ static lmb_edge_status read_coded(packed *p, const uint8_t *entry, const lmbi_ed
         return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "the packed weights are damaged: their CRC-32C does not match");
     uint32_t coding = lmbi_edge_u32(p->coded);
     if (coding != LMBI_PACKED_BYTES && coding != LMBI_PACKED_RUNS)
-        return lmbi_edge_fail(why, LMB_EDGE_E_VERSION, "the weights are packed by coding %lu: this reader knows 1 and 2",
-                              (unsigned long)coding);
+        return lmbi_edge_fail(why, LMB_EDGE_E_VERSION,
+                              "the weights are packed by coding %lu: this reader knows 1 and 2", (unsigned long)coding);
     uint64_t bytes = lmbi_edge_u64(p->coded + 8);
     if (!bytes || bytes > LMBI_PACKED_MAX)
         return lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "WTSC says %llu bytes of weights, allowed are 1..%d",
