@@ -157,8 +157,9 @@ static lmb_status run_kept(lmb_judge *j, lmbi_lesson lesson, int id, const lmb_t
                            lmb_error *err)
 {
     kept k = { .j = j, .comm = who(j, lesson), .config = LMB_STR_INIT };
-    lmb_train_watch watch = { .step = on_kept_step, .epoch = on_epoch, .ctx = &k,
-                              .stepped = j->masks ? on_kept_stepped : NULL };
+    lmb_train_watch watch = {
+        .step = on_kept_step, .epoch = on_epoch, .ctx = &k, .stepped = j->masks ? on_kept_stepped : NULL
+    };
 
     LMB_TRY(path_of(j, lesson, id, k.path, err));
     lmb_status st = go_on(&k, c, t, err);
