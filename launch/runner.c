@@ -9,6 +9,7 @@
 #include "core/base/file.h"
 #include "core/base/str.h"
 #include "core/base/threads.h"
+#include "distill/prune/masks.h"
 #include "launch/cmd.h"
 #include "launch/job.h"
 #include "launch/lock.h"
@@ -311,14 +312,35 @@ static lmb_status run(lmb_comm *comm, const lmb_run_request *q, watcher *w, lmb_
     return lmb_trainer_store(w->trainer, q->model, err);
 }
 
-lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error *err)
+/* Where no other hand is in the training, a model that comes with zeros keeps them. */
+static lmb_status hold_zeros(lmb_run_request *q, const lmb_comm *comm, lmb_masks **out, lmb_error *err)
 {
+    double share;
+
+    if (q->stepped)
+        return LMB_OK;
+    LMB_TRY(lmb_masks_hold(q->model, out, &share, err));
+    if (!*out)
+        return LMB_OK;
+    q->stepped = lmb_masks_stepped;
+    q->hand = *out;
+    if (comm->rank == 0)
+        fprintf(stderr, "%s: holding %.2f %% of the weights at zero, as they came\n", q->stage, 100 * share);
+    return LMB_OK;
+}
+
+lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *request, lmb_error *err)
+{
+    lmb_run_request held = *request;
+    const lmb_run_request *q = &held;
+    lmb_masks *masks = NULL;
     lmb_str config = LMB_STR_INIT;
     watcher w = { .c = q->train, .q = q, .rank = comm->rank, .comm = comm };
     int lock = -1;
     lmb_status st;
 
     LMB_TRY(lmb_job_check_patience(q->train, q->validation, err));
+    LMB_TRY(hold_zeros(&held, comm, &masks, err));
     lmb_signals_catch(NULL);
     lmb_str_add(&config, q->config);
     LMB_TRY_GOTO(st, done, agree(&config, comm, err));
@@ -331,6 +353,7 @@ lmb_status lmb_run_training(lmb_comm *comm, const lmb_run_request *q, lmb_error 
     st = run(comm, q, &w, err);
 done:
     lmb_trainer_destroy(w.trainer);
+    lmb_masks_destroy(masks);
     lmb_str_free(&config);
     lmb_unlock(lock);
     return st;

@@ -15,7 +15,7 @@ typedef struct lmb_run_request {
     double began;                  /* the command: lmb_seconds(); what train.minutes counts from */
     const char *plan_cache;        /* off, on or a folder: launch/plan_cache.h              */
     /* A hand in the training (lmb_train_watch.stepped); also called before the first step, wherever that is. NULL:
-     * none */
+     * none but that sparse tensors keep their zeros (lmb_masks_hold) */
     lmb_status (*stepped)(void *hand, lmb_trainer *t, lmb_error *err);
     void *hand;
     int64_t least_steps; /* lmb_train_watch.least_steps: that the hand's schedule needs */

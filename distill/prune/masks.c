@@ -28,6 +28,7 @@ enum { HALF = 1 << 16 };
 struct lmb_masks {
     lmb_prune_magnitude c;
     bool hold;             /* there is no schedule */
+    bool *free;            /* [layout->n] the segment learns like any other; NULL: none does */
     int64_t begin, end;    /* steps */
     lmb_state_layout *layout;
     lmb_pattern pattern;
@@ -112,6 +113,50 @@ failed:
     return st;
 }
 
+/* Rows are outputs, dimension 0. */
+static bool is_sparse(const lmb_value *x, size_t *zeros)
+{
+    size_t n = (size_t)lmb_shape_count(&x->shape), each = n / (size_t)(x->shape.d[0] ? x->shape.d[0] : 1), most = 0;
+    const float *w = x->data;
+
+    *zeros = 0;
+    for (size_t row = 0; w && row < n; row += each) {
+        size_t left = 0;
+        for (size_t i = row; i < row + each; i++)
+            left += w[i] != 0;
+        *zeros += each - left;
+        most = left > most ? left : most;
+    }
+    return most > 1 && 2 * *zeros >= n;
+}
+
+lmb_status lmb_masks_hold(const lmb_graph *model, lmb_masks **out, double *share, lmb_error *err)
+{
+    size_t zeros, held = 0, all = 0;
+    lmb_masks *m;
+
+    *out = NULL;
+    LMB_TRY(lmb_masks_create(NULL, model, 0, 0, &m, err));
+    m->free = calloc((size_t)m->layout->n + 1, sizeof *m->free);
+    if (!m->free) {
+        lmb_masks_destroy(m);
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for masks of a model with zeros");
+    }
+    for (int i = 0; i < m->layout->n; i++) {
+        const lmb_segment *s = &m->layout->segment[i];
+        m->free[i] = !is_pruned(s) || !is_sparse(&model->value[s->value], &zeros);
+        all += is_pruned(s) ? s->count : 0;
+        held += m->free[i] ? 0 : zeros;
+    }
+    if (share)
+        *share = all ? (double)held / (double)all : 0;
+    if (held)
+        *out = m;
+    else
+        lmb_masks_destroy(m);
+    return LMB_OK;
+}
+
 void lmb_masks_destroy(lmb_masks *m)
 {
     if (!m)
@@ -119,6 +164,7 @@ void lmb_masks_destroy(lmb_masks *m)
     lmb_state_layout_destroy(m->layout);
     free(m->zero);
     free(m->axis);
+    free(m->free);
     free(m);
 }
 
@@ -235,7 +281,7 @@ void lmb_masks_apply(lmb_masks *m, lmb_trainer_state *s)
     }
     for (int i = 0; i < m->layout->n; i++) {
         const lmb_segment *g = &m->layout->segment[i];
-        if (!is_pruned(g))
+        if (!is_pruned(g) || (m->free && m->free[i]))
             continue;
         for (size_t k = g->offset; k < g->offset + g->count; k++) {
             m->zero[k] = s->state[k] == 0;

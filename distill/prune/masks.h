@@ -37,6 +37,12 @@ typedef struct lmb_masks lmb_masks;
  *   errors  E_ARG for a schedule that the training is too short for, and a pattern that no layer has rows for */
 LMB_MUST_CHECK lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *model, int64_t epochs,
                                            int64_t batches, lmb_masks **out, lmb_error *err);
+/* For a model that comes from elsewhere: its sparse tensors keep their zeros. A weight tensor is sparse if at least
+ * half of it is exactly zero and some output has more than one weight that is not: what selects channels, one of each
+ * (integer_form.h), and what is zero altogether are no work of pruning.
+ *   *out    NULL: no tensor is, as of every model that was just made
+ *   share   may be NULL; of all weights, that are held */
+LMB_MUST_CHECK lmb_status lmb_masks_hold(const lmb_graph *model, lmb_masks **out, double *share, lmb_error *err);
 void lmb_masks_destroy(lmb_masks *m);
 /* Lay the masks over the state. To be called once before a training's first step, wherever that starts from, and after
  * every step. */

@@ -38,10 +38,11 @@ static lmb_status whole_steps(const lmb_graph *g, const lmb_node *n, int64_t k, 
         scale[c] = *x * w[c];
         double v = rint((double)b[c] / (double)scale[c]);
         if (!(fabs(v) <= INT32_MAX))
-            return LMB_FAIL(err, LMB_E_UNSUPPORTED,
-                            "node %s: the bias %g of channel %lld is no s32 in steps of %g, its input's scale times its "
-                            "weights'; mend the file, or quantise the model again",
-                            n->name, (double)b[c], (long long)c, (double)scale[c]);
+            return LMB_FAIL(
+                err, LMB_E_UNSUPPORTED,
+                "node %s: the bias %g of channel %lld is no s32 in steps of %g, its input's scale times its "
+                "weights'; mend the file, or quantise the model again",
+                n->name, (double)b[c], (long long)c, (double)scale[c]);
         q[c] = (int32_t)v;
     }
     return LMB_OK;

@@ -4,6 +4,7 @@
 
 #include "datasets/augment.h"
 #include "distill/logits.h"
+#include "distill/prune/masks.h"
 #include "distill/search/judge.h"
 
 #ifdef __cplusplus
@@ -30,6 +31,7 @@ struct lmb_judge {
     lmb_logits *asked;      /* running */
     const char *what;       /* running: said of the work */
     int64_t epochs;         /* running */
+    lmb_masks *masks;       /* running: of a model that came with zeros; NULL: it has none */
 };
 
 bool lmbi_judge_tell(lmb_judge *j, const char *what, int64_t done, int64_t all);

@@ -39,6 +39,15 @@ static bool on_step(void *ctx, int64_t epoch, int64_t batch, int64_t batches, do
     return lmbi_judge_tell(j, what, epoch * batches + batch, batches * j->epochs);
 }
 
+/* Zeros that a model came with are held in each of its trainings. */
+static lmb_status hold(const lmb_judge *j, lmb_trainer *t, lmb_error *err)
+{
+    LMB_TRY(lmb_trainer_together(t, err));
+    return lmb_masks_stepped(j->masks, t, err);
+}
+
+static lmb_status on_stepped(void *ctx, lmb_trainer *t, lmb_error *err) { return hold(ctx, t, err); }
+
 /* ---- a long training goes on ---- */
 
 static const char *const names[LMBI_LESSONS] = { "tune", "recover", "finish", "alone" };
@@ -98,6 +107,8 @@ static bool on_kept_step(void *ctx, int64_t epoch, int64_t batch, int64_t batche
     return on_step(((kept *)ctx)->j, epoch, batch, batches, loss, accuracy, rate);
 }
 
+static lmb_status on_kept_stepped(void *ctx, lmb_trainer *t, lmb_error *err) { return hold(((kept *)ctx)->j, t, err); }
+
 /* What a checkpoint must agree with: settings, the weights that the training begins with, the search it is part of. */
 static lmb_status describe(const lmb_judge *j, const lmb_train_config *c, const lmb_trainer_state *s, lmb_str *out,
                            lmb_error *err)
@@ -146,10 +157,14 @@ static lmb_status run_kept(lmb_judge *j, lmbi_lesson lesson, int id, const lmb_t
                            lmb_error *err)
 {
     kept k = { .j = j, .comm = who(j, lesson), .config = LMB_STR_INIT };
-    lmb_train_watch watch = { .step = on_kept_step, .epoch = on_epoch, .ctx = &k };
+    lmb_train_watch watch = {
+        .step = on_kept_step, .epoch = on_epoch, .ctx = &k, .stepped = j->masks ? on_kept_stepped : NULL
+    };
 
     LMB_TRY(path_of(j, lesson, id, k.path, err));
     lmb_status st = go_on(&k, c, t, err);
+    if (st == LMB_OK && j->masks)
+        st = hold(j, t, err);
     if (st == LMB_OK)
         st = lmb_trainer_run(t, &watch, err);
     lmb_str_free(&k.config);
@@ -195,11 +210,19 @@ static lmb_status train(lmb_judge *j, lmbi_lesson lesson, const lmb_train_config
         o.logits_ctx = j;
     }
     lmb_loss loss = lmb_objective_loss(&o);
-    LMB_TRY(lmb_trainer_create(&c, model, &loss, data, NULL, who(j, lesson), &t, err));
-    lmb_status st = lesson == LMBI_TUNE ? lmb_trainer_run(t, &watch, err) : run_kept(j, lesson, id, &c, t, err);
+    LMB_TRY(lmb_masks_hold(model, &j->masks, NULL, err));
+    lmb_status st = lmb_trainer_create(&c, model, &loss, data, NULL, who(j, lesson), &t, err);
+    if (st == LMB_OK && lesson == LMBI_TUNE && j->masks) {
+        watch.stepped = on_stepped;
+        st = hold(j, t, err);
+    }
+    if (st == LMB_OK)
+        st = lesson == LMBI_TUNE ? lmb_trainer_run(t, &watch, err) : run_kept(j, lesson, id, &c, t, err);
     if (st == LMB_OK)
         st = lmb_trainer_store(t, model, err);
     lmb_trainer_destroy(t);
+    lmb_masks_destroy(j->masks);
+    j->masks = NULL;
     return st;
 }
 

@@ -433,7 +433,57 @@ START_TEST(a_pattern_without_rows_is_refused)
 }
 END_TEST
 
+/* What came sparse stays so, and nothing else is held: dense tensors with a zero, selections of channels, and layers
+ * that are zero altogether. A model just made has nothing to hold. */
+START_TEST(zeros_that_came_are_held)
+{
+    static const struct {
+        const char *name;
+        float w[8];
+        bool held;
+    } rows[] = {
+        { "sparse", { 1, 0, 0, 2, 0, 0, 0, 3 }, true },    { "half", { 1, 0, 0, 2, 0, 3, 0, 4 }, true },
+        { "dense", { 1, 0, 0, 2, 5, 3, 0, 4 }, false },    { "selection", { 0, 1, 0, 0, 0, 0, 1, 0 }, false },
+        { "nothing", { 0, 0, 0, 0, 0, 0, 0, 0 }, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const lmb_shape shape = LMB_SHAPE(2, 4);
+        lmb_state_layout *l;
+        lmb_graph *g;
+        lmb_masks *m;
+        double share;
+        lmb_vid v;
+        float state[8], ema[8];
+
+        err = (lmb_error)LMB_ERROR_INIT;
+        ck_ok(lmb_graph_create(&g, &err));
+        ck_ok(lmb_graph_value(g, LMB_ROLE_PARAMETER, "w", LMB_F32, &shape, rows[i].w, &v, &err));
+        ck_ok(lmb_masks_hold(g, &m, &share, &err));
+        ck_assert_msg((m != NULL) == rows[i].held && (share > 0) == rows[i].held, "%s", rows[i].name);
+        ck_ok(lmb_state_layout_create(g, &l, &err));
+        lmb_trainer_state s = { .layout = l, .state = state, .ema = ema };
+        memcpy(state, rows[i].w, sizeof state);
+        if (m)
+            lmb_masks_apply(m, &s);
+        for (int k = 0; k < 8; k++) /* a step */
+            state[k] = ema[k] = rows[i].w[k] + 0.5f;
+        if (m)
+            lmb_masks_apply(m, &s);
+        for (int k = 0; k < 8 && m; k++)
+            ck_assert((state[k] == 0) == (rows[i].w[k] == 0) && (ema[k] == 0) == (rows[i].w[k] == 0));
+        lmb_masks_destroy(m);
+        lmb_state_layout_destroy(l);
+        lmb_graph_destroy(g);
+    }
+    lmb_masks *m;
+    set_up();
+    ck_ok(lmb_masks_hold(model, &m, NULL, &err));
+    ck_assert_ptr_null(m);
+    tear_down();
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/prune_masks", add(the_least_go); add(the_share_rises_with_the_cube); add(two_of_four);
-              add(a_pattern_grows); add(a_schedule_that_does_not_fit_is_refused); add(zeros_stay_and_the_target_is_met);
+              add(zeros_that_came_are_held); add(a_pattern_grows); add(a_schedule_that_does_not_fit_is_refused); add(zeros_stay_and_the_target_is_met);
               add(gone_on_and_on_more_threads_is_the_same_run); add(no_training_ends_before_its_schedule);
               add(a_pattern_without_rows_is_refused);)

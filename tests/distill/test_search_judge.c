@@ -359,7 +359,58 @@ START_TEST(a_proof_goes_on)
 }
 END_TEST
 
+/* How many zeros of `was` are zeros of the weights of the same name in g, and how many `was` has; dense ones are none. */
+static size_t zeros_left(const lmb_graph *was, const lmb_graph *g, size_t *all)
+{
+    size_t left = 0;
+
+    *all = 0;
+    for (int v = 0; v < was->n_values; v++) {
+        const lmb_value *x = &was->value[v];
+        lmb_vid y = x->role == LMB_ROLE_PARAMETER && x->shape.n >= 2 ? lmb_graph_find(g, x->name) : LMB_NONE;
+        for (int64_t i = 0; y != LMB_NONE && i < lmb_shape_count(&x->shape); i++)
+            if (((const float *)x->data)[i] == 0) {
+                ++*all;
+                left += ((const float *)g->value[y].data)[i] == 0;
+            }
+    }
+    return left;
+}
+
+/* Three of four weights are zero when the search begins, and when any of its trainings ends. */
+START_TEST(zeros_are_held_in_every_lesson)
+{
+    lmb_graph *tuned, *frozen;
+    size_t all, left;
+
+    for (int v = 0; v < model->n_values; v++) {
+        const lmb_value *x = &model->value[v];
+        if (x->role != LMB_ROLE_PARAMETER || x->shape.n < 2)
+            continue;
+        float *w = malloc(sizeof *w * (size_t)lmb_shape_count(&x->shape));
+        for (int64_t i = 0; i < lmb_shape_count(&x->shape); i++)
+            w[i] = i % 8 > 1 ? 0 : ((const float *)x->data)[i];
+        ck_ok(lmb_graph_set_data(model, v, w, &err));
+        free(w);
+    }
+    lmb_judge *j = judge();
+    ck_ok(lmb_graph_copy(model, &tuned, &err));
+    ck_ok(lmb_judge_tune(j, tuned, 1, &err));
+    left = zeros_left(model, tuned, &all);
+    ck_assert_uint_gt(all, 100);
+    ck_assert_uint_eq(left, all);
+    ck_ok(lmb_judge_finish(j, tuned, 1, &frozen, &last, &err)); /* recover and finish */
+    left = zeros_left(model, frozen, &all);
+    ck_assert_uint_gt(all, 100);
+    ck_assert_uint_eq(left, all);
+    lmb_graph_destroy(tuned);
+    lmb_graph_destroy(frozen);
+    lmb_judge_destroy(j);
+}
+END_TEST
+
 LMB_TEST_MAIN("distill/search_judge", tcase_add_checked_fixture(tc_, begin, end); add(a_last_training_goes_on);
               add(what_another_training_left_is_nothing); add(versions_are_asked_for_once);
               add(the_last_lesson_has_a_share_of_its_own); add(losses_are_those_that_were_asked_for);
-              add(others_may_teach); add_loop(the_better_of_both_is_kept, 2); add(a_proof_goes_on);)
+              add(others_may_teach); add_loop(the_better_of_both_is_kept, 2); add(a_proof_goes_on);
+              add(zeros_are_held_in_every_lesson);)

@@ -233,6 +233,22 @@ must "$limbeck" config check "$dir/m.yaml"
 grep -q "new samples and" "$dir/err" && grep -q "^new samples: .* before, .* after" "$dir/out" || fail "an update without figures" "$dir/out"
 [ -s "$dir/run/model-updated/model.onnx" ] || fail "the update has left no model"
 must "$limbeck" quantize "$dir/m.yaml" "$dir/run/model-updated/model.onnx" --calibration 100 --out "$dir/q2.onnx"
+# of a model with 80 % zeros: they are there afterwards, when the next training begins with what the update left
+cat >"$dir/s.yaml" <<Y
+run: $dir/sparse
+data: {name: synthetic, train: 400, test: 100, classes: 4, height: 12, width: 12, channels: 3, noise: 0.3}
+student:
+  model: {name: lenet, mean: 100, scale: 0.02}
+  train: {epochs: 1, batch: 32, threads: 1, lr: 0.02}
+  prune: {method: magnitude, sparsity: 0.8, train: {epochs: 1, batch: 32, threads: 1, lr: 0.02}}
+Y
+must "$limbeck" distill "$dir/s.yaml"
+mkdir "$dir/sparse/model" && cp "$dir/sparse/student/model.onnx" "$dir/sparse/model"
+for k in 1 2; do
+    "$limbeck" train "$dir/m.yaml" --continue --set "run=$dir/sparse" >"$dir/out" 2>"$dir/err" || fail "no update of a sparse model" "$dir/err"
+    grep -q "model-updated: holding 80.00 % of the weights at zero" "$dir/err" || fail "update $k does not hold 80 % at zero" "$dir/err"
+    cp "$dir/sparse/model-updated/model.onnx" "$dir/sparse/model" && rm -r "$dir/sparse/model-updated"
+done
 # the same again is done already; a list that has changed is another update, and so are other weights
 "$limbeck" train "$dir/m.yaml" --continue >"$dir/out" 2>"$dir/err" || fail "an update that was done" "$dir/err"
 grep -q "done already" "$dir/err" || fail "a finished update was trained again" "$dir/err"
