@@ -12,7 +12,7 @@
 #include "core/base/file.h"
 #include "core/base/str.h"
 
-enum { MAX_TEXT = 1 << 20, MAX_DEPTH = 32, BYTES_A_NODE = 10, MAX_KEY = 200 };
+enum { MAX_TEXT = 1 << 20, MAX_DEPTH = 32, MAX_NODES = 100000, BYTES_A_NODE = 10, MAX_KEY = 200 };
 
 typedef struct piece { struct piece *next; } piece; /* allocations of a document, freed together */
 struct lmb_config {
@@ -275,7 +275,7 @@ lmb_status lmb_config_parse_most(const char *text, size_t n, const char *name, s
     c = calloc(1, sizeof *c);
     if (!c)
         return LMB_FAIL(e, LMB_E_NOMEM, "no memory to read %s", name);
-    c->root = parse_into(c, text, n, name, (int)(most / BYTES_A_NODE), e);
+    c->root = parse_into(c, text, n, name, most > MAX_TEXT ? (int)(most / BYTES_A_NODE) : MAX_NODES, e);
     if (!c->root) {
         lmb_config_destroy(c);
         return e->status;
@@ -332,7 +332,7 @@ lmb_status lmb_config_set(lmb_config *c, const char *assignment, lmb_error *err)
         return LMB_FAIL(e, LMB_E_ARG, "--set %s: write it as key=value, for example train.epochs=10", assignment);
     char source[MAX_KEY + 8]; /* of several --set, which one */
     snprintf(source, sizeof source, LMB_CONFIG_SET " %.*s", (int)(eq - assignment), assignment);
-    lmb_tree *value = parse_into(c, eq + 1, strlen(eq + 1), source, MAX_TEXT / BYTES_A_NODE, e);
+    lmb_tree *value = parse_into(c, eq + 1, strlen(eq + 1), source, MAX_NODES, e);
     if (!value)
         return e->status;
     if (!eq[1])

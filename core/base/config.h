@@ -42,7 +42,8 @@ typedef struct lmb_config lmb_config; /* a document: owns its tree */
 LMB_MUST_CHECK lmb_status lmb_config_read(const char *path, lmb_config **out, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_config_parse(const char *text, size_t n, const char *name, lmb_config **out,
                                            lmb_error *err);
-/* The same of at most `most` bytes, up to 2^30, and a tenth of it in nodes; else it is 1 MiB. */
+/* The same of at most `most` bytes, up to 2^30, where that is more than the usual 1 MiB, and a tenth of it in nodes,
+ * which are 100,000 else. */
 LMB_MUST_CHECK lmb_status lmb_config_parse_most(const char *text, size_t n, const char *name, size_t most,
                                                 lmb_config **out, lmb_error *err);
 /* Apply one "a.b.c=value" (value is YAML, e.g. 0.1, true, [1, 2], {name: adam}); creates what is

@@ -83,7 +83,7 @@ START_TEST(points_have_the_integers_that_were_asked_for)
     const struct asked *a = &asked[_i];
     lmb_graph *model = make("{name: resnet, depth: 8, width: 4, mean: 128, scale: 0.02}"), *frozen;
     lmb_qat_config q;
-    lmb_judge_last last;
+    lmb_judge_last last = { 0 };
     lmb_judge_config c = { .finishes = true, .samples = SAMPLES, .calibration = 32, .seed = 1, .qat = &q };
     lmb_judge *j;
 
@@ -98,6 +98,7 @@ START_TEST(points_have_the_integers_that_were_asked_for)
         int most = largest(frozen, a->profile);
         ck_assert_msg(most >= a->least && most <= a->most, "%s, %s: the largest weight is %d", a->qat,
                       trained ? "trained" : "calibrated", most);
+        lmb_graph_destroy(last.floats);
         lmb_graph_destroy(frozen);
     }
     lmb_judge_destroy(j);
@@ -122,7 +123,7 @@ START_TEST(channels_are_equalised_and_biases_corrected)
     lmb_graph *model = make("{name: vgg, channels: [8, 0, 8], mean: 128, scale: 0.02}"), *frozen[2];
     lmb_judge_config c = { .finishes = true, .samples = SAMPLES, .calibration = 32, .seed = 1 };
     lmb_judge *j;
-    lmb_judge_last last;
+    lmb_judge_last last = { 0 };
     size_t n, m;
 
     bind(lmb_train_fields, "{epochs: 1, batch: 32, threads: 1}", &c.tune);
@@ -136,6 +137,8 @@ START_TEST(channels_are_equalised_and_biases_corrected)
             ck_ok(lmb_judge_open_logits(j, &err));
             ck_ok(trained ? lmb_judge_finish(j, model, 1, &frozen[on], &last, &err)
                           : lmb_judge_quantise(j, model, &frozen[on], &err));
+            lmb_graph_destroy(last.floats);
+            last.floats = NULL;
             lmb_judge_forget(j, 1);
             lmb_judge_destroy(j);
         }

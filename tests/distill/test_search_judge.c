@@ -104,6 +104,7 @@ static float *finish(const lmb_graph *from, int id, int stop, size_t *n, int *ep
     ck_ok(lmb_judge_finish(j, from, id, &frozen, &last, &err));
     float *out = numbers(frozen, n);
     *epochs = seen;
+    lmb_graph_destroy(last.floats);
     lmb_graph_destroy(frozen);
     lmb_judge_destroy(j);
     return out;
@@ -403,6 +404,9 @@ START_TEST(zeros_are_held_in_every_lesson)
     left = zeros_left(model, frozen, &all);
     ck_assert_uint_gt(all, 100);
     ck_assert_uint_eq(left, all);
+    left = zeros_left(model, last.floats, &all); /* what goes on from there */
+    ck_assert_uint_eq(left, all);
+    lmb_graph_destroy(last.floats);
     lmb_graph_destroy(tuned);
     lmb_graph_destroy(frozen);
     lmb_judge_destroy(j);

@@ -14,8 +14,11 @@ data: {name: idx, path: $dir/data, classes: 3}
 split: {train: 60, validation: 30, seed: 1}
 model: {name: mlp, hidden: [4]}
 train: {epochs: 1, batch: 16, lr: 0.1, threads: 1}
+teacher:
+  model: {name: mlp, hidden: [8], mean: 120, scale: 0.015}
+  train: {epochs: 20, batch: 16, lr: 0.05, threads: 1}
 compress:
-  teacher: {name: mlp, hidden: [8]}
+  teacher: $dir/taught/teacher/model.onnx
   accuracy_drop_max: "90 %"
   steps: 1
   batches: 1
@@ -48,6 +51,7 @@ journals() { cat "$dir/run/compress/journal.jsonl" "$dir/run/tune/journal.jsonl"
 
 pixel "$images" 001
 pixel "$tests" 001
+is 0 train "$dir/c.yaml" --stage teacher --set run="$dir/taught"
 all 0
 before=$(journals)
 pixel "$images" 002

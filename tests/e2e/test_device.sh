@@ -12,7 +12,7 @@ data: {name: synthetic, train: 400, test: 100, height: 8, width: 8, classes: 4}
 split: {train: 200, validation: 150, seed: 1}
 teacher:
   model: {name: resnet, depth: 8, width: 8, mean: 120, scale: 0.015}
-  train: {epochs: 1, batch: 64, lr: 0.1, threads: 1}
+  train: {epochs: 3, batch: 64, lr: 0.1, threads: 1}
 compress:
   teacher: $dir/run/teacher/model.onnx
   accuracy_drop_max: "60 %"
