@@ -17,8 +17,11 @@ cat >"$dir/c.yaml" <<Y
 run: $dir/run
 data: {name: synthetic, train: 400, test: 100, height: 8, width: 8, classes: 4}
 split: {train: 200, validation: 150, seed: 1}
+teacher:
+  model: {name: vgg, channels: [8, 0, 8], mean: 120, scale: 0.015}
+  train: {epochs: 3, batch: 64, lr: 0.1, threads: 1}
 compress:
-  teacher: {name: vgg, channels: [8, 0, 8], mean: 120, scale: 0.015}
+  teacher: $dir/run/teacher/model.onnx
   accuracy_drop_max: "90 %"
   steps: 1
   batches: 2
@@ -28,6 +31,7 @@ compress:
   tune: {epochs: 1, batch: 32, lr: 0.02, clip: 1, threads: 1}
   device: {name: board, command: "$qemu -cpu cortex-a53 $dir/limbeck-time"}
 Y
+"$limbeck" train "$dir/c.yaml" --stage teacher >/dev/null 2>"$dir/err" || fail "no teacher" "$dir/err"
 "$limbeck" compress "$dir/c.yaml" >"$dir/out" 2>"$dir/err" </dev/null || fail "no search on the board" "$dir/err"
 grep -q '"device": {"name": "board", "processor": "..*", "kernels": "neon"}' "$dir/run/compress/front.json" || fail "not measured with the board's kernels" "$dir/out"
 echo "measured on $(sed -n 's/^measured on //p' "$dir/out")"
