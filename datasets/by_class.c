@@ -1,5 +1,5 @@
-/* datasets/by_class.c - the labels of one data set as another counts them: classes are the same where their names are.
- * See dataset.h. Folders count theirs in the order of their names, so that a class more shifts all behind it. */
+/* datasets/by_class.c - the labels of one data set as another counts them: classes are the same where their names are,
+ * and where the other has no names, those are its numbers. See dataset.h. Folders count theirs in the order of their names, so that a class more shifts all behind it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,8 +51,24 @@ static lmb_hash hash_of(const lmb_dataset *d)
 
 static void destroy(lmb_dataset *d) { free(d->state); }
 
+/* "3" and "03" are class 3 of data whose classes have no names. */
+static lmb_status find_number(const lmb_dataset *like, const char *name, int32_t *out, lmb_error *err)
+{
+    size_t n = strlen(name);
+    long k = n > 0 && n < 10 && strspn(name, "0123456789") == n ? strtol(name, NULL, 10) : -1;
+
+    *out = (int32_t)k;
+    return k >= 0 && k < like->classes
+               ? LMB_OK
+               : LMB_FAIL(err, LMB_E_ARG,
+                          "there is a class '%s', and the known ones have no names: call it by its number, 0 to %d", name,
+                          like->classes - 1);
+}
+
 static lmb_status find_class(const lmb_dataset *like, const char *name, int32_t *out, lmb_error *err)
 {
+    if (!like->class_names)
+        return find_number(like, name, out, err);
     for (*out = 0; *out < like->classes; ++*out)
         if (strcmp(like->class_names[*out], name) == 0)
             return LMB_OK;
@@ -65,7 +81,7 @@ lmb_status lmb_dataset_by_class(const lmb_dataset *d, const lmb_dataset *like, l
     bool same = d->classes == like->classes;
 
     *out = NULL;
-    if (!d->class_names || !like->class_names)
+    if (!d->class_names)
         return LMB_OK;
     lmb_dataset *x = malloc(sizeof *x);
     view *v = malloc(sizeof *v + sizeof *v->label * (size_t)d->classes);

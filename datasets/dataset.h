@@ -65,9 +65,10 @@ LMB_MUST_CHECK lmb_status lmb_dataset_subset(const lmb_dataset *d, const uint32_
  *   errors  E_SHAPE: they are not alike */
 LMB_MUST_CHECK lmb_status lmb_dataset_join(const lmb_dataset *first, const lmb_dataset *second, lmb_dataset **out,
                                            lmb_error *err);
-/* A view of `d` whose labels are those that `like` has for classes of the same names. *out NULL: use `d` as it is, for
- * they are the same, or one of the two has no names. Both are borrowed.
- *   errors  E_ARG: `like` has no class of such a name */
+/* A view of `d` whose labels are those that `like` has for classes of the same names; of a `like` without names, the
+ * numbers that d's names are ("3", "03"). *out NULL: use `d` as it is, for they are the same, or it has no names. Both
+ * are borrowed.
+ *   errors  E_ARG: `like` has no class of such a name or number */
 LMB_MUST_CHECK lmb_status lmb_dataset_by_class(const lmb_dataset *d, const lmb_dataset *like, lmb_dataset **out,
                                                lmb_error *err);
 /* A view of samples whose labels are not to be had: all are 0 of so many classes. `d` is borrowed. */

@@ -5,11 +5,9 @@
 #include <string.h>
 
 #include "core/base/file.h"
-#include "core/base/hash.h"
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
 #include "datasets/split.h"
-#include "distill/search/identity.h"
 #include "launch/compress.h"
 #include "launch/device.h"
 #include "launch/job.h"
@@ -149,66 +147,6 @@ static lmb_status read_teacher(request *r, lmb_error *err)
                                 &r->teachers, err);
 }
 
-/* What is tried where nobody says what: a program that knows more kinds of moves is another search. */
-static void add_kinds(const request *r, lmb_str *text)
-{
-    bool use[LMB_MOVE_KINDS] = { false };
-    lmb_error none = LMB_ERROR_INIT; /* it was checked when the section was bound */
-
-    lmb_str_add(text, "tries:");
-    if (lmb_search_moves(&r->c.search, use, &none) == LMB_OK)
-        for (int k = 0; k < LMB_MOVE_KINDS; k++)
-            lmb_str_addf(text, "%s%s", use[k] ? " " : "", use[k] ? lmb_search_moves_names[k] : "");
-    lmb_str_add(text, "\n");
-}
-
-static lmb_status add_model(const char *key, const lmb_graph *g, lmb_str *text, lmb_error *err)
-{
-    lmb_str file = LMB_STR_INIT;
-    char hex[LMB_HASH_HEX];
-    lmb_status st = lmb_onnx_export(g, NULL, &file, err);
-
-    if (st == LMB_OK) {
-        lmb_hash hash = lmb_hash_of(file.text, file.n);
-        lmb_hash_hex(&hash, hex);
-        lmb_str_addf(text, "%s: %s\n", key, hex);
-        st = lmb_str_check(text, err);
-    }
-    lmb_str_free(&file);
-    return st;
-}
-
-/* What all decisions depend on. */
-static lmb_status identity(const request *r, lmb_str *text, lmb_error *err)
-{
-    const lmb_job *j = &r->job;
-    lmb_search_config c = r->c.search;
-
-    c.steps = LMB_SEARCH_STEPS; /* a search that has ended may have more */
-    lmb_str_add(text, "data:\n");
-    bool ok = lmb_tree_dump(j->c.data, 2, text) == LMB_OK;
-    lmb_str_addf(text, "split: {train: %lld, validation: %lld, clients: %lld, seed: %lld}\nheld_out: %s\n",
-                 (long long)j->c.split.train, (long long)j->c.split.validation, (long long)j->c.split.clients,
-                 (long long)j->c.split.seed, held_outs[r->c.held_out]);
-    lmb_identity_samples(text, "training", r->train);
-    lmb_identity_samples(text, "held-out", r->held_out);
-    lmb_str_add(text, "compress:\n");
-    ok = ok && lmb_fields_dump_marked(lmb_search_fields, &c, 2, text) == LMB_OK;
-    add_kinds(r, text);
-    if (*r->c.device.name) { /* on this machine searches depend on none */
-        lmb_str_add(text, "device:\n");
-        ok = ok && lmb_fields_dump_marked(lmb_device_identity, &r->c.device, 2, text) == LMB_OK;
-    }
-    if (r->again.update.number)
-        lmb_str_addf(text, "new samples: %lld, %s\n", (long long)r->again.update.fresh, r->again.update.learnt);
-    lmb_status st = ok ? lmb_str_check(text, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
-    if (st == LMB_OK)
-        st = add_model("teacher", r->teacher, text, err);
-    if (st == LMB_OK && r->teachers)
-        st = add_model("teachers", r->teachers, text, err);
-    return st;
-}
-
 /* ---- progress ---- */
 
 /* Another work (what stands before a comma is which) takes another time. */
@@ -288,9 +226,20 @@ static void say_who_trains(const lmb_search_request *q)
 
 static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
 {
-    lmb_str config = LMB_STR_INIT;
+    const lmb_compress_of of = { .job = &r->job,
+                                 .c = &r->c.search,
+                                 .held_out_part = held_outs[r->c.held_out],
+                                 .device = &r->c.device,
+                                 .train = r->train,
+                                 .held_out = r->held_out,
+                                 .teacher = r->teacher,
+                                 .teachers = r->teachers,
+                                 .update = &r->again.update };
+    lmb_str identity = LMB_STR_INIT, config = LMB_STR_INIT;
     lmb_search_result x;
-    lmb_status st = identity(r, &config, err);
+    lmb_status st = lmb_compress_identity(&of, &identity, err);
+    if (st == LMB_OK)
+        st = lmb_compress_config(&of, &config, err);
 
     if (st == LMB_OK) {
         lmb_search_request q = { .c = &r->c.search,
@@ -301,7 +250,7 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
                                  .train = r->train,
                                  .held_out = r->held_out,
                                  .folder = r->folder,
-                                 .identity = config.text,
+                                 .identity = identity.text,
                                  .comm = comm,
                                  .device = lmb_device_timer(r->device),
                                  .watch = { { on_work, r }, on_point, r } };
@@ -324,6 +273,7 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     }
     if (st == LMB_OK)
         lmb_search_result_free(&x);
+    lmb_str_free(&identity);
     lmb_str_free(&config);
     return st;
 }

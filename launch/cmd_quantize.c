@@ -8,6 +8,7 @@
 #include "distill/quantize/ptq.h"
 #include "launch/compare.h"
 #include "launch/job.h"
+#include "launch/model_file.h"
 #include "launch/softmax.h"
 #include "train/model.h"
 
@@ -22,12 +23,13 @@ static const char usage[] =
     "Weights are s8 with one scale an output channel, activations u8. --qat takes the keys of `quantize.qat` in a configuration\n"
     "(docs/quantisation.md): bits of weights, of single layers, of activations; symmetric activations; scales that are powers of two.\n"
     "--equalise first balances channels between layers (Clip becomes Relu); --correct-bias takes back what rounding shifts. Then says what it cost: accuracy before and after on the\n"
-    "test part, and how many answers differ. The file (default: MODEL.int8.onnx) is a model with its ranges fixed, for `limbeck export`.\n\n"
-    "MODEL takes raw samples (pixels 0 .. 255). One that wants them normalised is given in the configuration instead:\n"
+    "test part, and how many answers differ. The file (default: MODEL.qat.onnx) is a model with its ranges fixed, for `limbeck export`,\n"
+    "which makes a .lmb, C or an ONNX file for others of it; ONNX Runtime does not load it itself.\n\n"
+    "MODEL takes raw samples (pixels 0 .. 255), or what the section of the configuration says that names this file, such as\n"
     "  model: {name: onnx, path: MODEL.onnx, mean: 73, scale: 0.0111}\n"
     "A student that loses too much this way learns with its rounding in place: `quantize` in `limbeck distill`.\n";
 
-/* "model.onnx" to "model.int8.onnx". */
+/* "model.onnx" to "model.qat.onnx". */
 static lmb_status name_file(const lmb_args *a, lmb_str *out, lmb_error *err)
 {
     const char *given = lmb_args_get(a, "out", NULL), *model = a->n_words > 1 ? a->word[1] : "model.onnx";
@@ -36,7 +38,7 @@ static lmb_status name_file(const lmb_args *a, lmb_str *out, lmb_error *err)
     if (given)
         lmb_str_add(out, given);
     else
-        lmb_str_addf(out, "%.*s.int8.onnx", (int)(n > 5 && strcmp(model + n - 5, ".onnx") == 0 ? n - 5 : n), model);
+        lmb_str_addf(out, "%.*s.qat.onnx", (int)(n > 5 && strcmp(model + n - 5, ".onnx") == 0 ? n - 5 : n), model);
     return lmb_str_check(out, err);
 }
 
@@ -52,7 +54,7 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
         c->calibration = j->train->n;
     LMB_TRY(lmb_ptq_check(c, j->train, false, err));
     LMB_TRY_GOTO(st, done, name_file(a, &out, err));
-    LMB_TRY_GOTO(st, done, a->n_words > 1 ? lmb_onnx_read(a->word[1], NULL, &model, err)
+    LMB_TRY_GOTO(st, done, a->n_words > 1 ? lmb_model_file(j, a->word[1], &model, err)
                                : lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, 1, &model, err));
     if (lmb_graph_input(model, 0) == LMB_NONE || model->n_outputs < 1) {
         st = LMB_FAIL(err, LMB_E_FORMAT, "%s: has no input or no output", a->word[a->n_words - 1]);
@@ -64,6 +66,7 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
     LMB_TRY_GOTO(st, done, lmb_onnx_write(out.text, frozen, NULL, err));
     LMB_TRY_GOTO(st, done, lmb_compare_print("quantised", model, frozen, j->test, c->backend, err));
     printf("%s\n", out.text);
+    fprintf(stderr, "for `limbeck export %s --out` a .lmb or an .onnx file, or --to c\n", out.text);
 done:
     lmb_graph_destroy(model);
     lmb_graph_destroy(form);

@@ -5,9 +5,9 @@
 
 #include "core/base/file.h"
 #include "core/base/threads.h"
-#include "core/onnx/onnx.h"
 #include "distill/search/taylor.h"
 #include "launch/job.h"
+#include "launch/model_file.h"
 #include "launch/sensitivity.h"
 #include "launch/stage.h"
 
@@ -109,7 +109,7 @@ static lmb_status study(lmb_job *j, const lmb_args *a, lmb_sensitivity_config *c
     if (!d)
         return LMB_FAIL(err, LMB_E_ARG, "--part %s; it must be validation, test or train, and not empty", part);
     LMB_TRY_GOTO(st, done, first_samples(d, samples, &view, err));
-    LMB_TRY_GOTO(st, done, lmb_onnx_read(a->word[1], NULL, &model, err));
+    LMB_TRY_GOTO(st, done, lmb_model_file(j, a->word[1], &model, err));
     if (gradients) {
         LMB_TRY_GOTO(st, done, lmb_job_training(j, err));
         if (tc.batches * tc.rows > j->train->n && j->train->n >= tc.rows)

@@ -12,6 +12,7 @@
 #include "distill/search/search.h"
 #include "launch/cmd.h"
 #include "launch/compress_others.h"
+#include "launch/device.h"
 #include "launch/job.h"
 #include "launch/update.h"
 
@@ -33,6 +34,21 @@ typedef struct lmb_compress_report {
     const char *no_energy;         /* why it was not measured; "": it was, of some points */
     const char *folder, *config;   /* config: resolved, as YAML      */
 } lmb_compress_report;
+
+/* A search that is about to begin: all of it is borrowed. */
+typedef struct lmb_compress_of {
+    const lmb_job *job;
+    const lmb_search_config *c;
+    const char *held_out_part;             /* "validation" or "test" */
+    const lmb_device_config *device;
+    const lmb_dataset *train, *held_out;
+    const lmb_graph *teacher, *teachers;   /* teachers: or NULL      */
+    const lmb_update_last *update;         /* number 0: none         */
+} lmb_compress_of;
+/* What all its decisions depend on: a journal of another search is told by it. */
+LMB_MUST_CHECK lmb_status lmb_compress_identity(const lmb_compress_of *of, lmb_str *text, lmb_error *err);
+/* Its configuration, resolved, as YAML, for people. */
+LMB_MUST_CHECK lmb_status lmb_compress_config(const lmb_compress_of *of, lmb_str *text, lmb_error *err);
 
 /* All that is left of a search, by rank 0. */
 typedef struct lmb_compress_end {

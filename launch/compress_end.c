@@ -114,7 +114,8 @@ static void say_time(const lmb_point *p, double deadline, const lmb_timer_about 
         printf("measured on %s: %s, kernels %s\n", about->device, about->processor, about->kernels);
     printf("point %d: %.0f predictions a second on one thread", p->id, p->timing.throughput);
     if (deadline > 0)
-        printf(", %.2g %% later than %.6g us", 100 * p->timing.missed, deadline);
+        printf(", of which %.*g %% take longer than %.10g us", p->timing.missed < 0.1 ? 2 : 3,
+               100 * p->timing.missed, deadline);
     if (p->timing.energy > 0)
         printf(", %.3g uJ each of the whole processor\n", p->timing.energy);
     else

@@ -45,7 +45,7 @@ static void time_cells(const lmb_compress_report *r, const lmb_point *x, lmb_str
 {
     lmb_str_addf(out, "<td>%.0f</td>", x->timing.throughput);
     if (r->result->deadline > 0)
-        lmb_str_addf(out, "<td>%.2g %%</td>", 100 * x->timing.missed);
+        lmb_str_addf(out, "<td>%.*g %%</td>", x->timing.missed < 0.1 ? 2 : 3, 100 * x->timing.missed);
     if (!*r->no_energy)
         lmb_str_addf(out, "<td>%.3g &micro;J</td>", x->timing.energy);
 }
@@ -78,7 +78,7 @@ static void front_table(const lmb_compress_report *r, lmb_str *out)
         "<div class=\"wide\"><table class=\"stages\"><thead><tr><th scope=\"col\">point</th><th scope=\"col\">latency p50</th><th scope=\"col\">p99"
         "</th><th scope=\"col\">predictions a second</th>");
     if (r->result->deadline > 0)
-        lmb_str_addf(out, "<th scope=\"col\">later than %.6g &micro;s</th>", r->result->deadline);
+        lmb_str_addf(out, "<th scope=\"col\">later than %.10g &micro;s</th>", r->result->deadline);
     lmb_str_add(out, *r->no_energy ? "" : "<th scope=\"col\">energy</th>");
     lmb_str_add(
         out,

@@ -7,9 +7,9 @@
 #include "core/base/file.h"
 #include "core/base/str.h"
 #include "core/cpu/cpu.h"
-#include "core/onnx/onnx.h"
 #include "distill/quantize/lower.h"
 #include "distill/quantize/qdq.h"
+#include "launch/model_file.h"
 #include "train/model.h"
 
 lmb_status lmb_part_of(const lmb_job *j, const lmb_args *a, const lmb_dataset **out, lmb_error *err)
@@ -80,7 +80,7 @@ lmb_status lmb_with_model(int argc, char **argv, const char *const *known, const
         return st;
     }
     if (st == LMB_OK)
-        st = a.n_words > 1 ? lmb_onnx_read(a.word[1], NULL, &model, err)
+        st = a.n_words > 1 ? lmb_model_file(&j, a.word[1], &model, err)
                            : lmb_model_build(j.stage.model, &j.train->shape, j.train->classes,
                                              (uint64_t)j.stage.train.seed, &model, err);
     if (st == LMB_OK && (lmb_graph_input(model, 0) == LMB_NONE || model->n_outputs < 1))

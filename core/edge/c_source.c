@@ -347,13 +347,20 @@ static void put_reference(emitter *e)
     put_text(e, "\n};\n");
 }
 
+/* One channel lies the same way in both. */
+static const char *layout(const lmb_edge_tensor *t)
+{
+    return pixels_of(t) <= 1                          ? "one behind the other"
+           : t->layout == LMB_EDGE_CHW || t->c <= 1 ? "one plane a channel, row by row"
+                                                      : "channels innermost";
+}
+
 static void put_header(emitter *e)
 {
     put(e, "/* %s.h - written by Limbeck. %llu multiply-accumulates, %llu parameters.\n *\n", e->name,
         (unsigned long long)lmb_edge_macs(e->m), (unsigned long long)lmb_edge_parameters(e->m));
     put(e, " * Input: u8, %s; output: %s, %s. One static arena: one call at a time.\n */\n",
-        in_planes(&e->in) ? "one plane a channel, row by row" : "channels innermost", e->out.type == LMB_EDGE_F32 ? "float" : "u8",
-        in_planes(&e->out) ? "one plane a channel" : "channels innermost");
+        layout(&e->in), e->out.type == LMB_EDGE_F32 ? "float" : "u8", layout(&e->out));
     put(e, "#ifndef %s_H\n#define %s_H\n\n#include <stdint.h>\n\n", e->upper, e->upper);
     put_tensor_macros(e, "INPUT", &e->in);
     put_tensor_macros(e, "OUTPUT", &e->out);

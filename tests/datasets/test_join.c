@@ -112,6 +112,37 @@ START_TEST(by_names)
 }
 END_TEST
 
+/* Folders beside data whose classes have no names: these are numbers, and not the order of words. */
+START_TEST(by_numbers)
+{
+    static const char *const some[] = { "10", "03" }, *const wrong[][2] = { { "1", "eight" }, { "1", "11" }, { "1", "" },
+                            { "1", "-1" }, { "1", "1 " }, { "1", "99999999999999999999" } };
+    uint8_t a[16];
+    int32_t was, is;
+    err = (lmb_error)LMB_ERROR_INIT;
+    lmb_dataset *d = synthetic("{name: synthetic, train: 30, classes: 2, height: 4, width: 4}"),
+                *like = synthetic("{name: synthetic, train: 30, classes: 11, height: 4, width: 4}"), *x;
+    d->class_names = some;
+    ck_ok(lmb_dataset_by_class(d, like, &x, &err));
+    ck_assert(x->classes == 11 && !x->class_names);
+    for (int64_t i = 0; i < 30; i++) {
+        ck_ok(d->read(d, i, a, &was, &err));
+        ck_ok(x->read(x, i, a, &is, &err));
+        ck_assert_int_eq(is, was == 0 ? 10 : 3);
+    }
+    lmb_dataset_destroy(x);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        err = (lmb_error)LMB_ERROR_INIT;
+        d->class_names = wrong[i];
+        ck_assert_int_eq(lmb_dataset_by_class(d, like, &x, &err), LMB_E_ARG);
+        ck_assert_msg(strstr(err.msg, wrong[i][1]) && strstr(err.msg, "0 to 10"), "%s", err.msg);
+        ck_assert_ptr_null(x);
+    }
+    lmb_dataset_destroy(d);
+    lmb_dataset_destroy(like);
+}
+END_TEST
+
 START_TEST(unlike_ones)
 {
     static const char *const others[] = { "{name: synthetic, train: 20, classes: 4, height: 4, width: 4}",
@@ -126,5 +157,5 @@ START_TEST(unlike_ones)
 }
 END_TEST
 
-LMB_TEST_MAIN("datasets/join", add(one_behind_the_other); add(without_labels); add(by_names);
+LMB_TEST_MAIN("datasets/join", add(one_behind_the_other); add(without_labels); add(by_names); add(by_numbers);
               add_loop(unlike_ones, 2);)

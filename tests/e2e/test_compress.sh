@@ -89,8 +89,8 @@ front=$dir/first/compress/front.json
 for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"throughput_per_s": [0-9]' '"deadline_us": 5000000' '"deadline_missed": 0' '"drop_at_most": ' '"interval": ' '"moves": \["channels", "ranks", "blocks"\]' '"moves": \["[^"]* to ' '"against_parent": {"won": '; do
     grep -q -- "$key" "$front" || fail "front.json has no $key"
 done
-grep -q "predictions a second on one thread, 0 % later than 5e+06 us.*\(uJ each\|no energy: .\)" "$dir/out" || fail "nothing says how many predictions a second, how many late, and what energy"
-grep -q "later than 5e+06 &micro;s</th>" "$dir/first/compress/report.html" || fail "report.html has no deadline"
+grep -q "predictions a second on one thread, of which 0 % take longer than 5000000 us.*\(uJ each\|no energy: .\)" "$dir/out" || fail "nothing says how many predictions a second, how many late, and what energy"
+grep -q "later than 5000000 &micro;s</th>" "$dir/first/compress/report.html" || fail "report.html has no deadline"
 grep -q "No energy: \|Energy is the whole" "$dir/first/compress/report.html" || fail "report.html does not speak of energy"
 for n in $(sed -n 's/.*"folder": "\(points[^"]*\)".*/\1/p' "$front"); do
     for file in model.lmb model-int8.onnx; do
@@ -108,6 +108,9 @@ right=$(grep "\"point\": $(sed -n 's/.*"best": \([0-9]*\).*/\1/p' "$front")," "$
 grep -q "^ *point=$(sed -n 's/.*"best": \([0-9]*\).*/\1/p' "$front")$" "$dir/out" || fail "inspect does not say which point it is"
 grep -q "^ *accuracy=$(awk "BEGIN { printf \"%.4f\", $right }")$" "$dir/out" || fail "inspect says $(grep '^accuracy' "$dir/out"), front.json $right"
 grep -E -i 'https?:|<script|<link|src=|@import|url\(' "$dir/first/compress/report.html" && fail "report.html needs something from outside"
+sed -n '/as it was resolved/,/<\/pre>/p' "$dir/first/compress/report.html" >"$dir/resolved"
+grep -q "^  steps: 4$" "$dir/resolved" && grep -q "^    epochs: 1$" "$dir/resolved" || fail "report.html has another configuration than was given" "$dir/resolved"
+grep -q "^  recover:" "$dir/resolved" && fail "report.html has a training that nobody asked for"
 grep -q "What was tried" "$dir/first/compress/report.html" || fail "report.html does not say what was tried"
 
 # what is integers already is no teacher of a search, and a .lmb none at all
@@ -283,8 +286,8 @@ done
 for m in plain softmax; do
     compress 0 $table --set run="$dir/$m" --set "compress.accuracy_drop_max=90 %" --set compress.teacher="$dir/$m.onnx" --set compress.finish= --set compress.slack=
     [ "$(grep -c "softmax.onnx ends in Softmax, which is left out" "$dir/err")" = "$(test $m = plain; echo $?)" ] || fail "$m: how often Softmax is spoken of"
-    "$limbeck" quantize "$dir/c.yaml" "$dir/$m.onnx" --calibration 50 --out "$dir/$m.int8.onnx" >"$dir/out" 2>"$dir/err" &&
-        "$limbeck" export "$dir/$m.int8.onnx" --out "$dir/$m.lmb" >>"$dir/out" 2>>"$dir/err" || fail "$m: no integers: $(cat "$dir/err")"
+    "$limbeck" quantize "$dir/c.yaml" "$dir/$m.onnx" --calibration 50 --out "$dir/$m.qat.onnx" >"$dir/out" 2>"$dir/err" &&
+        "$limbeck" export "$dir/$m.qat.onnx" --out "$dir/$m.lmb" >>"$dir/out" 2>>"$dir/err" || fail "$m: no integers: $(cat "$dir/err")"
     "$limbeck" export "$dir/$m/compress/model.lmb" --to c --out "$dir/$m/c" --name m >"$dir/out" 2>"$dir/err" || fail "$m: no C source: $(cat "$dir/err")"
 done
 cmp "$dir/plain/c/m.c" "$dir/softmax/c/m.c" || fail "Softmax changes what is compressed" # the .lmb names another teacher

@@ -32,7 +32,7 @@ must "$limbeck" train "$dir/m.yaml"
 cp "$dir/run/model/model.onnx" "$dir/mine.onnx" # as docs/compress.md has it
 must "$limbeck" quantize "$dir/m.yaml" "$dir/mine.onnx" # with all of the 400 that there are, where 1,000 are usual
 refused 2 "has 400, so give 1 to 400" "$limbeck" quantize "$dir/m.yaml" "$dir/mine.onnx" --calibration 1000 --out "$dir/x.onnx"
-must "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/net.lmb"
+must "$limbeck" export "$dir/mine.qat.onnx" --out "$dir/net.lmb"
 
 # reference, then signature: signed last, because it covers the rest
 must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --samples 300 --out "$dir/net.lmb"
@@ -133,11 +133,11 @@ cmp "$dir/c/net.c" "$dir/c2/net.c" || fail "another C source from the packed fil
 refused 2 "is for .lmb files" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --packed
 refused 2 "is for --to c" "$limbeck" export "$dir/net.lmb" --out "$dir/x.lmb" --packed --name x
 # a profile that would do nothing, or not what it says
-refused 2 "has the same integers whatever the profile" "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/x.lmb" --profile tensorrt
+refused 2 "has the same integers whatever the profile" "$limbeck" export "$dir/mine.qat.onnx" --out "$dir/x.lmb" --profile tensorrt
 refused 2 "is for ONNX files" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --profile pot
 refused 1 "mine.onnx is not quantised" "$limbeck" export "$dir/mine.onnx" --out "$dir/x.onnx" --profile tensorrt
-refused 1 "no layer has weights of 4 bits" "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/x.onnx" --profile int4
-refused 1 "is 100, its .mean., where" "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/x.onnx" --profile universal
+refused 1 "no layer has weights of 4 bits" "$limbeck" export "$dir/mine.qat.onnx" --out "$dir/x.onnx" --profile int4
+refused 1 "is 100, its .mean., where" "$limbeck" export "$dir/mine.qat.onnx" --out "$dir/x.onnx" --profile universal
 must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/small.lmb" --part test --out "$dir/packed.mon"
 must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/small.lmb" --out "$dir/packed.lmb" # packed stays packed
 "$limbeck" inspect "$dir/packed.lmb" >"$dir/out" 2>&1
@@ -214,7 +214,7 @@ head -c 4320 /dev/zero | "$edge" "$dir/net.lmb" "$dir/begun.mon" >"$dir/answers"
 must "$limbeck" monitor "$dir/begun.mon" "$dir/same.mon" --against "$dir/net.lmb"
 grep -q "begun.mon: 10 predictions, too few to say" "$dir/log" || fail "nothing is said of few predictions" "$dir/log"
 refused 2 "a reference needs 30" "$limbeck" monitor "$dir/m.yaml" --set data.test=20 --part test --reference "$dir/net.lmb" --out "$dir/few.mon"
-must "$limbeck" export "$dir/mine.int8.onnx" --out "$dir/bare.lmb"
+must "$limbeck" export "$dir/mine.qat.onnx" --out "$dir/bare.lmb"
 refused 2 "has no reference" "$limbeck" monitor "$dir/same.mon" --against "$dir/bare.lmb"
 [ "$(wc -l <"$dir/label.csv")" -gt 20 ] || fail "few samples are worth a label" "$dir/label.csv"
 
@@ -284,6 +284,21 @@ refused 2 "has no .model." "$limbeck" config check "$dir/m.yaml" --set model=
 "$limbeck" config check "$dir/c.yaml" $own >"$dir/out" 2>"$dir/err" || fail "an update of one's own file is not sound" "$dir/err"
 grep -q "update is sound; it begins with the teacher of .compress." "$dir/out" || fail "nothing says what an update begins with" "$dir/out"
 "$limbeck" eval "$dir/m.yaml" "$dir/mine.onnx" >"$dir/plainly" 2>"$dir/err"
+# a file that a section names is that section's model, pixels and all, wherever the command line names it
+cp "$dir/mine.onnx" "$dir/shifted.onnx"
+shifted="{name: onnx, path: $dir/shifted.onnx, mean: 90}"
+"$limbeck" eval "$dir/m.yaml" --set "model=$shifted" >"$dir/shifted" 2>"$dir/err" || fail "no evaluation of a section" "$dir/err"
+[ "$(right accuracy "$dir/shifted")" != "$(right accuracy "$dir/plainly")" ] || fail "the mean of a section changes nothing"
+for section in model teacher.model student.model compress.teacher; do
+    "$limbeck" eval "$dir/m.yaml" "$dir/./shifted.onnx" --set "$section=$shifted" >"$dir/out" 2>"$dir/err"
+    [ "$(right accuracy "$dir/out")" = "$(right accuracy "$dir/shifted")" ] || fail "the file of $section is another model: $(right accuracy "$dir/out") %" "$dir/err"
+    grep -q "as $section of the configuration says" "$dir/err" || fail "nobody says that $section describes the file" "$dir/err"
+    "$limbeck" eval "$dir/m.yaml" "$dir/mine.onnx" --set "$section=$shifted" >"$dir/out" 2>"$dir/err"
+    [ "$(right accuracy "$dir/out")" = "$(right accuracy "$dir/plainly")" ] || fail "another file is taken for that of $section"
+done
+"$limbeck" quantize "$dir/m.yaml" "$dir/shifted.onnx" --set "compress.teacher=$shifted" --calibration 50 >"$dir/out" 2>"$dir/err"
+grep -q "accuracy $(right accuracy "$dir/shifted") % before" "$dir/out" || fail "quantize takes the bare file" "$dir/out"
+grep -q "limbeck export $dir/shifted.qat.onnx" "$dir/err" || fail "quantize does not say what its file is for" "$dir/err"
 # shellcheck disable=SC2086
 "$limbeck" train "$dir/c.yaml" --continue $own >"$dir/out" 2>"$dir/err" || fail "no update of one's own file" "$dir/err"
 [ -n "$(right "part:" "$dir/out")" ] && [ "$(right "part:" "$dir/out")" = "$(right accuracy "$dir/plainly")" ] ||

@@ -1,0 +1,55 @@
+/* launch/model_file.c - see model_file.h. A bare file and the same file behind its authors' normalisation are two models,
+ * and the first of them answers like a guess: what is written in a configuration holds for the command line, too. */
+#include "launch/model_file.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/base/compiler.h"
+#include "core/onnx/onnx.h"
+#include "train/model.h"
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* The text below a key; "" without. */
+static const char *text_of(const lmb_tree *section, const char *key)
+{
+    const lmb_tree *t = lmb_tree_get(section, key);
+    lmb_error none = LMB_ERROR_INIT;
+    const char *text = "";
+
+    return t && lmb_tree_text(t, &text, &none) == LMB_OK ? text : "";
+}
+
+static bool describes(const lmb_tree *section, const char *path)
+{
+    const lmb_tree *head = lmb_tree_get(section, "new_head");
+    lmb_error none = LMB_ERROR_INIT;
+    bool other = false;
+
+    return strcmp(text_of(section, "name"), "onnx") == 0 && same_file(text_of(section, "path"), path) &&
+           (!head || lmb_tree_bool(head, &other, &none) != LMB_OK || !other);
+}
+
+lmb_status lmb_model_file(const lmb_job *j, const char *path, lmb_graph **out, lmb_error *err)
+{
+    const struct {
+        const char *name;
+        const lmb_tree *section;
+    } all[] = { { "model", j->c.model },
+                { "teacher.model", lmb_tree_get(j->c.teacher, "model") },
+                { "student.model", lmb_tree_get(j->c.student, "model") },
+                { "compress.teacher", lmb_tree_get(j->c.compress, "teacher") } };
+
+    for (int i = 0; i < LMB_COUNT(all); i++)
+        if (describes(all[i].section, path)) {
+            fprintf(stderr, "%s: pixels go into it as %s of the configuration says\n", path, all[i].name);
+            return lmb_model_build(all[i].section, &j->all->shape, j->all->classes, 1, out, err);
+        }
+    return lmb_onnx_read(path, NULL, out, err);
+}
