@@ -52,6 +52,8 @@ int main(int argc, char **argv)
         return usage(stderr, 2);
     if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
         return usage(stdout, 0);
+    if (!strcmp(argv[1], "--version"))
+        return printf("limbeck " LMB_VERSION "\n") > 0 && fflush(stdout) == 0 ? 0 : 1;
     const lmb_cmd *cmd = find(argv[1]);
     if (!cmd)
         return usage(stderr, 2);
