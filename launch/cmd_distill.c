@@ -3,11 +3,11 @@
  */
 #include <string.h>
 
+#include "launch/model_file.h"
 #include "launch/plan_cache.h"
 #include "launch/runner.h"
 #include "launch/student.h"
 #include "launch/teacher.h"
-#include "train/model.h"
 
 static const char usage[] =
     "usage: limbeck distill CONFIG.yaml [--stage student] [--fresh] [--plan-cache WHERE] [--trace FILE] [--set "
@@ -91,8 +91,7 @@ static lmb_status check(const lmb_student *r, const lmb_comm *comm, lmb_error *e
 
     if (comm->rank)
         return LMB_OK;
-    LMB_TRY(
-        lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, &student, err));
+    LMB_TRY(lmb_model_of(j, j->stage.model, (uint64_t)j->stage.train.seed, false, &student, err));
     lmb_status st = lmb_student_check(r, student, false, err);
     lmb_graph_destroy(student);
     return st;

@@ -9,8 +9,6 @@
 #include "launch/compare.h"
 #include "launch/job.h"
 #include "launch/model_file.h"
-#include "launch/softmax.h"
-#include "train/model.h"
 
 static const char usage[] =
     "usage: limbeck quantize CONFIG.yaml [MODEL.onnx] [--calibration 1000] [--observer minmax] [--seed 1] [--out OUT.onnx]\n"
@@ -55,12 +53,7 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
     LMB_TRY(lmb_ptq_check(c, j->train, false, err));
     LMB_TRY_GOTO(st, done, name_file(a, &out, err));
     LMB_TRY_GOTO(st, done, a->n_words > 1 ? lmb_model_file(j, a->word[1], &model, err)
-                               : lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, 1, &model, err));
-    if (lmb_graph_input(model, 0) == LMB_NONE || model->n_outputs < 1) {
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: has no input or no output", a->word[a->n_words - 1]);
-        goto done;
-    }
-    LMB_TRY_GOTO(st, done, lmb_without_softmax(a->n_words > 1 ? a->word[1] : "the model", true, &model, err));
+                                             : lmb_model_of(j, j->stage.model, 1, true, &model, err));
     LMB_TRY_GOTO(st, done, lmb_pass_integer_form(model, &form, err));
     LMB_TRY_GOTO(st, done, lmb_ptq(form, c, j->train, &frozen, err));
     LMB_TRY_GOTO(st, done, lmb_onnx_write(out.text, frozen, NULL, err));

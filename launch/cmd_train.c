@@ -5,12 +5,12 @@
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
 #include "launch/job.h"
+#include "launch/model_file.h"
 #include "launch/plan_cache.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
 #include "launch/tracing.h"
 #include "launch/update.h"
-#include "train/model.h"
 
 static const char usage[] =
     "usage: limbeck train CONFIG.yaml [--stage teacher|student] [--continue [--again]] [--trace FILE] [--plan-cache WHERE]\n"
@@ -66,9 +66,8 @@ static lmb_status train_model(request *r, lmb_comm *comm, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmb_job_dump_stage(j, &config, err));
     LMB_TRY_GOTO(st, done, lmb_job_data(j, err));
     LMB_TRY_GOTO(st, done, lmb_job_training(j, err));
-    LMB_TRY_GOTO(
-        st, done,
-        lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, &model, err));
+    LMB_TRY_GOTO(st, done,
+                 lmb_model_of(j, j->stage.model, (uint64_t)j->stage.train.seed, comm->rank == 0, &model, err));
     lmb_run_request q = { j->c.run,
                           j->stage_name,
                           config.text,

@@ -13,6 +13,7 @@
 #include "launch/federation.h"
 #include "launch/groups.h"
 #include "launch/job.h"
+#include "launch/model_file.h"
 #include "launch/rounds.h"
 #include "launch/tune.h"
 #include "launch/update.h"
@@ -53,7 +54,7 @@ static lmb_status check_stage(const char *path, const lmb_args *a, const char *s
     LMB_TRY(lmb_job_open(path, a, stage, &j, err));
     lmb_status st = lmb_job_data(&j, err);
     if (st == LMB_OK)
-        st = lmb_model_build(j.stage.model, &j.all->shape, j.all->classes, 1, &model, err);
+        st = lmb_model_of(&j, j.stage.model, 1, !quiet, &model, err);
     if (st == LMB_OK)
         st = stage || !j.c.federation ? lmb_job_training(&j, err) : LMB_OK; /* else clients may have all there is */
     if (st == LMB_OK && j.train)

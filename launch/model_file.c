@@ -8,6 +8,7 @@
 
 #include "core/base/compiler.h"
 #include "core/onnx/onnx.h"
+#include "launch/softmax.h"
 #include "train/model.h"
 
 static bool same_file(const char *a, const char *b)
@@ -36,6 +37,27 @@ static bool describes(const lmb_tree *section, const char *path)
            (!head || lmb_tree_bool(head, &other, &none) != LMB_OK || !other);
 }
 
+/* Takes *g on failure. */
+static lmb_status to_logits(const char *name, bool say, lmb_graph **g, lmb_error *err)
+{
+    lmb_status st = lmb_without_softmax(name, say, g, err);
+
+    if (st != LMB_OK) {
+        lmb_graph_destroy(*g);
+        *g = NULL;
+    }
+    return st;
+}
+
+lmb_status lmb_model_of(const lmb_job *j, const lmb_tree *section, uint64_t seed, bool say, lmb_graph **out,
+                        lmb_error *err)
+{
+    const char *path = text_of(section, "path");
+
+    LMB_TRY(lmb_model_build(section, &j->all->shape, j->all->classes, seed, out, err));
+    return to_logits(*path ? path : "the model", say, out, err);
+}
+
 lmb_status lmb_model_file(const lmb_job *j, const char *path, lmb_graph **out, lmb_error *err)
 {
     const struct {
@@ -49,7 +71,12 @@ lmb_status lmb_model_file(const lmb_job *j, const char *path, lmb_graph **out, l
     for (int i = 0; i < LMB_COUNT(all); i++)
         if (describes(all[i].section, path)) {
             fprintf(stderr, "%s: pixels go into it as %s of the configuration says\n", path, all[i].name);
-            return lmb_model_build(all[i].section, &j->all->shape, j->all->classes, 1, out, err);
+            return lmb_model_of(j, all[i].section, 1, true, out, err);
         }
-    return lmb_onnx_read(path, NULL, out, err);
+    LMB_TRY(lmb_onnx_read(path, NULL, out, err));
+    if (lmb_graph_input(*out, 0) != LMB_NONE && (*out)->n_outputs >= 1)
+        return to_logits(path, true, out, err);
+    lmb_graph_destroy(*out);
+    *out = NULL;
+    return LMB_FAIL(err, LMB_E_FORMAT, "%s: has no input or no output", path);
 }

@@ -1,10 +1,15 @@
-/* launch/model_file.h - a model that the command line names by its file, as the configuration describes that file. */
+/* launch/model_file.h - the models of commands: of a section, or of a file that the command line names, as the
+ * configuration describes it. Losses, metrics and teachers are of logits, so that a Softmax at the end of what others
+ * wrote is left out, of which a line to stderr tells. */
 #ifndef LMB_LAUNCH_MODEL_FILE_H
 #define LMB_LAUNCH_MODEL_FILE_H
 
 #include "core/graph/graph.h"
 #include "launch/job.h"
 
+/* The model that `section` describes, for the job's data, which are open; say: the line of a Softmax. */
+LMB_MUST_CHECK lmb_status lmb_model_of(const lmb_job *j, const lmb_tree *section, uint64_t seed, bool say,
+                                       lmb_graph **out, lmb_error *err);
 /* Read the .onnx file at `path`. Where a section {name: onnx, path: ...} of the configuration (`model`, a stage's `model`,
  * compress.teacher) names the same file, pixels go into it as that section says (mean, scale, channel_mean,
  * channel_deviation), which a line to stderr tells; one with a `new_head` is another model. The job's data are open.

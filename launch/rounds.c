@@ -12,7 +12,7 @@
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
 #include "federated/local.h"
-#include "train/model.h"
+#include "launch/model_file.h"
 
 /* ---- a round is over ---- */
 
@@ -218,9 +218,11 @@ static lmb_status open_model(lmb_rounds *r, const char *path, lmb_error *err)
     char student[LMB_STAGE_PATH];
 
     if (!path && j->c.model)
-        return lmb_model_build(j->c.model, &j->all->shape, j->all->classes, (uint64_t)j->c.train.seed, &r->model, err);
+        return lmb_model_of(j, j->c.model, (uint64_t)j->c.train.seed, true, &r->model, err);
+    if (path)
+        return lmb_model_file(j, path, &r->model, err);
     LMB_TRY(lmb_stage_path(student, j->c.run, "student-int8", "qat.onnx", err));
-    return lmb_onnx_read(path ? path : student, NULL, &r->model, err);
+    return lmb_onnx_read(student, NULL, &r->model, err);
 }
 
 lmb_status lmb_rounds_open(const lmb_job *j, const lmb_federation_config *c, const char *path, const char *stage,

@@ -8,10 +8,10 @@
 #include "core/base/str.h"
 #include "core/onnx/onnx.h"
 #include "launch/material.h"
+#include "launch/model_file.h"
 #include "launch/runner.h"
 #include "launch/stage.h"
 #include "launch/teacher.h"
-#include "train/model.h"
 
 /* What the optimizer remembers, at both ends of a training. */
 typedef struct memories { const lmb_carry *from; lmb_carry *into; const lmb_graph *model; const char *name; } memories;
@@ -141,7 +141,7 @@ static lmb_status born_again(lmb_student *r, lmb_comm *comm, const char *last, l
             snprintf(stage, sizeof stage, "%s", last);
         else
             snprintf(stage, sizeof stage, "%s-generation%lld", last, (long long)k);
-        st = lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)c.seed, &is, err);
+        st = lmb_model_of(j, j->stage.model, (uint64_t)c.seed, comm->rank == 0 && k == 0, &is, err);
         if (st == LMB_OK)
             st = lmb_student_train(r, comm, stage, &c, k ? &r->distill : NULL, was, LMB_ZEROS_FREE, is, err);
         if (st == LMB_OK && comm->rank == 0)
@@ -160,7 +160,7 @@ static lmb_status whole_student(lmb_student *r, lmb_comm *comm, const char *stag
 
     if (j->stage.distill && teaches_itself(&r->distill))
         return born_again(r, comm, stage, out, err);
-    LMB_TRY(lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, out, err));
+    LMB_TRY(lmb_model_of(j, j->stage.model, (uint64_t)j->stage.train.seed, comm->rank == 0, out, err));
     LMB_TRY(lmb_student_train(r, comm, stage, &j->stage.train, &r->distill, NULL, LMB_ZEROS_FREE, *out, err));
     return comm->rank ? LMB_OK : leave_model(j, stage, *out, err);
 }

@@ -8,10 +8,10 @@
 #include "core/base/file.h"
 #include "datasets/split.h"
 #include "distill/teachers.h"
+#include "launch/model_file.h"
 #include "launch/stage.h"
 #include "launch/teacher.h"
 #include "train/loss.h"
-#include "train/model.h"
 
 /* ---- samples ---- */
 
@@ -200,7 +200,7 @@ static lmb_status learn(const lmb_train_config *c, lmb_graph *model, const lmb_l
 
 lmb_status lmb_trial_model(const lmb_job *j, lmb_graph **out, lmb_error *err)
 {
-    return lmb_model_build(j->stage.model, &j->all->shape, j->all->classes, (uint64_t)j->stage.train.seed, out, err);
+    return lmb_model_of(j, j->stage.model, (uint64_t)j->stage.train.seed, false, out, err);
 }
 
 lmb_status lmb_trial_train(const lmb_job *j, const lmb_dataset *train, const lmb_dataset *validation, int threads,

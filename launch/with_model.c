@@ -10,7 +10,6 @@
 #include "distill/quantize/lower.h"
 #include "distill/quantize/qdq.h"
 #include "launch/model_file.h"
-#include "train/model.h"
 
 lmb_status lmb_part_of(const lmb_job *j, const lmb_args *a, const lmb_dataset **out, lmb_error *err)
 {
@@ -81,10 +80,7 @@ lmb_status lmb_with_model(int argc, char **argv, const char *const *known, const
     }
     if (st == LMB_OK)
         st = a.n_words > 1 ? lmb_model_file(&j, a.word[1], &model, err)
-                           : lmb_model_build(j.stage.model, &j.train->shape, j.train->classes,
-                                             (uint64_t)j.stage.train.seed, &model, err);
-    if (st == LMB_OK && (lmb_graph_input(model, 0) == LMB_NONE || model->n_outputs < 1))
-        st = LMB_FAIL(err, LMB_E_FORMAT, "%s: has no input or no output", a.word[a.n_words > 1]);
+                           : lmb_model_of(&j, j.stage.model, (uint64_t)j.stage.train.seed, true, &model, err);
     if (st == LMB_OK)
         st = lmb_is_qdq(model) ? with_qdq(&j, &a, model, use, err) : use->floats(&j, &a, model, err);
     lmb_graph_destroy(model);

@@ -58,7 +58,8 @@ void lmb_points_free(lmb_points *p);
 /* Read the journal at `path`; none is no error. E_ARG when it is of another search than `identity`: all that it depends
  * on as a marked dump (core/base/agree.h), which is kept, not copied. */
 LMB_MUST_CHECK lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *out, lmb_error *err);
-/* Append the n points of a round to journal and list. Takes their moves, on failure too. */
+/* Append the n points of a round to journal and list. Takes their moves, on failure too. A parent that was faster beside
+ * them than when it was measured, by more than noise, is as fast in the list. */
 LMB_MUST_CHECK lmb_status lmb_points_add(const char *path, lmb_points *p, const lmb_point *round, int n,
                                          lmb_error *err);
 

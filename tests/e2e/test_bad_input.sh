@@ -19,6 +19,7 @@ refused() {
     fi
 }
 t="$limbeck train $dir/good.yaml --fresh"
+[ "$("$limbeck" --version | sed 's/[0-9][0-9.]*$/N/')" = "limbeck N" ] || { echo "FAILED: no version"; bad=1; }
 refused 2 "did you mean train" "$limbeck" trian
 refused 2 "did you mean --set" "$limbeck" train x.yaml --sett a=b
 refused 1 "no such file" "$limbeck" train "$dir/missing.yaml"

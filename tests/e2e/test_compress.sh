@@ -290,6 +290,20 @@ for m in plain softmax; do
         "$limbeck" export "$dir/$m.qat.onnx" --out "$dir/$m.lmb" >>"$dir/out" 2>>"$dir/err" || fail "$m: no integers: $(cat "$dir/err")"
     "$limbeck" export "$dir/$m/compress/model.lmb" --to c --out "$dir/$m/c" --name m >"$dir/out" 2>"$dir/err" || fail "$m: no C source: $(cat "$dir/err")"
 done
+# nor what is evaluated, studied and trained on from it
+for m in plain softmax; do
+    "$limbeck" eval "$dir/c.yaml" "$dir/$m.onnx" >"$dir/$m.out" 2>"$dir/err" || fail "$m: no evaluation" "$dir/err"
+    "$limbeck" sensitivity "$dir/c.yaml" "$dir/$m.onnx" --set run="$dir/$m" --samples 50 >/dev/null 2>"$dir/err" || fail "$m: no sensitivity: $(cat "$dir/err")"
+    model="{name: onnx, path: $dir/$m.onnx}"
+    "$limbeck" train "$dir/c.yaml" --stage teacher --set run="$dir/$m" --set "teacher.model=$model" --set teacher.train.epochs=1 --set teacher.train.lr=0.01 >"$dir/out" 2>"$dir/err" ||
+        fail "$m: no training on: $(cat "$dir/err")"
+    [ "$(grep -c "softmax.onnx ends in Softmax, which is left out" "$dir/err")" = "$(test $m = plain; echo $?)" ] || fail "$m: how often training speaks of Softmax"
+    sed -n 's/.*\(loss [0-9.]*\).*/\1/p' "$dir/out" "$dir/err" "$dir/$m.out" >"$dir/$m.loss"
+    [ -s "$dir/$m.loss" ] || fail "$m: nobody says a loss"
+    sed 's/plain\|softmax/M/g' "$dir/$m/sensitivity/sensitivity.json" >"$dir/$m.json" || bad=1
+done
+cmp "$dir/plain.loss" "$dir/softmax.loss" || fail "Softmax changes a loss"
+cmp "$dir/plain.json" "$dir/softmax.json" || fail "Softmax changes what a sensitivity is"
 cmp "$dir/plain/c/m.c" "$dir/softmax/c/m.c" || fail "Softmax changes what is compressed" # the .lmb names another teacher
 cmp "$dir/plain.lmb" "$dir/softmax.lmb" || fail "Softmax changes what is quantised"
 
