@@ -168,7 +168,7 @@ static lmb_status open_journal(request *r, lmb_error *err)
 
     if (r->fresh && lmb_file_exists(r->journal) && remove(r->journal))
         return LMB_FAIL(err, LMB_E_IO, "cannot remove %s", r->journal);
-    LMB_TRY(lmb_lines_read(r->journal, read_line, r, err));
+    LMB_TRY(lmb_lines_read(r->journal, LMB_LINES_AFRESH, read_line, r, err));
     if (r->begun)
         return LMB_OK;
     lmb_str_add(&s, "{\"compare\": ");

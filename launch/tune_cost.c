@@ -40,7 +40,7 @@ static lmb_status latency_of(lmbi_tune *r, const lmb_deployed *d, double *cost, 
 
     lmb_hash_hex(&h, k.hash);
     LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "costs.jsonl", err));
-    LMB_TRY(lmb_lines_read(path, find_cost, &k, err));
+    LMB_TRY(lmb_lines_read(path, LMB_LINES_MEASURED, find_cost, &k, err));
     *cost = k.cost;
     if (k.found)
         return LMB_OK;

@@ -47,3 +47,13 @@ lmb_status lmb_identity_check(const char *stored, const char *here, const char *
                     "another %s",
                     what, differ.had, differ.has, elsewhere);
 }
+
+void lmb_identity_indent(const char *identity, lmb_str *out)
+{
+    while (*identity) {
+        size_t n = strcspn(identity, "\n");
+        if (!changes_nothing(identity + strspn(identity, " ")))
+            lmb_str_addf(out, "  %.*s\n", (int)n, identity);
+        identity += n + (identity[n] == '\n');
+    }
+}

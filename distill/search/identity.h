@@ -27,6 +27,10 @@ void lmb_identity_samples(lmb_str *out, const char *which, const lmb_dataset *d)
 LMB_MUST_CHECK lmb_status lmb_identity_check(const char *stored, const char *here, const char *what,
                                              const char *elsewhere, lmb_error *err);
 
+/* The same below a key of another dump, of a checkpoint that is part of a search: two spaces in front of each line, and
+ * without those that change nothing. */
+void lmb_identity_indent(const char *identity, lmb_str *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,7 @@
 #include "datasets/split.h"
 #include "distill/quantize/narrow.h"
 #include "distill/quantize/ptq.h"
+#include "distill/search/identity.h"
 #include "distill/search/judge_parts.h"
 #include "train/checkpoint.h"
 
@@ -109,21 +110,20 @@ static bool on_kept_step(void *ctx, int64_t epoch, int64_t batch, int64_t batche
 
 static lmb_status on_kept_stepped(void *ctx, lmb_trainer *t, lmb_error *err) { return hold(((kept *)ctx)->j, t, err); }
 
-/* What a checkpoint must agree with: settings, the weights that the training begins with, the search it is part of. */
+/* What a checkpoint must agree with: settings, the weights that the training begins with, the search it is part of. How
+ * many threads there are changes no bit. */
 static lmb_status describe(const lmb_judge *j, const lmb_train_config *c, const lmb_trainer_state *s, lmb_str *out,
                            lmb_error *err)
 {
-    const char *identity = j->c->identity ? j->c->identity : "";
-    lmb_hash begins = lmb_hash_of(s->state, s->layout->count * sizeof *s->state),
-             search = lmb_hash_of(identity, strlen(identity));
+    lmb_hash begins = lmb_hash_of(s->state, s->layout->count * sizeof *s->state);
     lmb_train_config same = *c;
-    char hex[2][LMB_HASH_HEX];
+    char hex[LMB_HASH_HEX];
 
-    same.threads = 0; /* how many there are changes no bit */
-    lmb_hash_hex(&begins, hex[0]);
-    lmb_hash_hex(&search, hex[1]);
+    same.threads = 0;
+    lmb_hash_hex(&begins, hex);
     LMB_TRY(lmb_fields_dump_marked(lmb_train_fields, &same, 0, out));
-    lmb_str_addf(out, "begins_with: %s\nsearch: %s\n", hex[0], hex[1]);
+    lmb_str_addf(out, "begins_with: %s\nsearch:\n", hex);
+    lmb_identity_indent(j->c->identity ? j->c->identity : "", out);
     return lmb_str_check(out, err);
 }
 

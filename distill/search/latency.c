@@ -183,7 +183,7 @@ lmb_status lmb_latency_open(const char *path, bool frozen, const lmb_timer *time
     if (st == LMB_OK && frozen && !lmb_file_exists(path))
         st = LMB_FAIL(err, LMB_E_ARG, "the latency table %s is to be frozen and is not there; measure one first", path);
     if (st == LMB_OK)
-        st = lmb_lines_read(path, read_row, t, err);
+        st = lmb_lines_read(path, LMB_LINES_MEASURED, read_row, t, err);
     if (st != LMB_OK) {
         lmb_latency_close(t);
         return st;

@@ -24,7 +24,7 @@ static lmb_status one(const char *path, int64_t number, const char *text, size_t
     return st;
 }
 
-lmb_status lmb_lines_read(const char *path, lmb_status (*row)(void *ctx, const lmb_tree *line, lmb_error *err),
+lmb_status lmb_lines_read(const char *path, const char *remedy, lmb_status (*row)(void *ctx, const lmb_tree *line, lmb_error *err),
                           void *ctx, lmb_error *err)
 {
     size_t bytes, keep = 0;
@@ -43,8 +43,8 @@ lmb_status lmb_lines_read(const char *path, lmb_status (*row)(void *ctx, const l
         st = one(path, ++number, lines + keep, n, row, ctx, &whole, err);
         if (!whole && keep + n + 1 < bytes)
             st = LMB_FAIL(err, LMB_E_FORMAT,
-                          "%s, line %lld is damaged, and others follow it: put the file back as it was, or begin again "
-                          "with --fresh", path, (long long)number);
+                          "%s, line %lld is damaged, and others follow it: put the file back as it was, or %s", path,
+                          (long long)number, remedy);
         if (!whole)
             break;
         keep += n + 1;

@@ -13,9 +13,14 @@
 extern "C" {
 #endif
 
+/* Remedies for damage: of a journal, and of a table of measurements. */
+#define LMB_LINES_AFRESH "begin again with --fresh"
+#define LMB_LINES_MEASURED "take that line, or the file, away: it is measured again"
+
 /* Hand each whole line to `row`; no file is no error. A torn end is cut off the file.
+ *   remedy  for the sentence about damage: "put the file back as it was, or ..."
  *   errors  those of `row`, with path and line in front; E_FORMAT: above 1 GiB, or a line before the last that is none */
-LMB_MUST_CHECK lmb_status lmb_lines_read(const char *path,
+LMB_MUST_CHECK lmb_status lmb_lines_read(const char *path, const char *remedy,
                                          lmb_status (*row)(void *ctx, const lmb_tree *line, lmb_error *err), void *ctx,
                                          lmb_error *err);
 /* Append one line, to which the newline is added. E_ARG: it is longer than what will be read. */

@@ -8,7 +8,6 @@
 
 #include "distill/search/identity.h"
 
-static const double NOISE = 0.05; /* of the time of a whole model */
 
 const char *const lmb_point_kinds[] = { "teacher", "step", "finished", NULL };
 static const char *const move_kinds[] = { "shrink", "factor", "bits", "block", NULL };
@@ -123,7 +122,7 @@ static void correct_parent(lmb_points *all, const lmb_point *p)
 {
     lmb_point *parent = p->parent >= 0 ? &all->point[p->parent] : NULL;
 
-    if (!parent || !(p->beside > 0) || parent->timing.p50 <= p->beside * (1 + NOISE))
+    if (!parent || !(p->beside > 0) || parent->timing.p50 <= p->beside * (1 + LMB_POINT_NOISE))
         return;
     double less = p->beside / parent->timing.p50;
     parent->timing.p50 = parent->cost[LMB_GOAL_LATENCY] = p->beside;
@@ -362,7 +361,7 @@ lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *o
     reader r = { out, identity };
 
     memset(out, 0, sizeof *out);
-    lmb_status st = lmb_lines_read(path, read_row, &r, err);
+    lmb_status st = lmb_lines_read(path, LMB_LINES_AFRESH, read_row, &r, err);
     if (st != LMB_OK)
         lmb_points_free(out);
     else
@@ -373,7 +372,7 @@ lmb_status lmb_points_read(const char *path, const char *identity, lmb_points *o
 double lmb_point_slowness(const lmb_points *all, const lmb_point *p)
 {
     double slow = p->beside > 0 ? p->beside / all->point[p->parent].timing.p50 : 1;
-    return slow > 1 + NOISE ? slow : 1;
+    return slow > 1 + LMB_POINT_NOISE ? slow : 1;
 }
 
 double lmb_point_from(const lmb_points *all, const lmb_point *p)

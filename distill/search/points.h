@@ -19,6 +19,9 @@
 extern "C" {
 #endif
 
+/* The share by which the time of a whole model differs without a reason. */
+#define LMB_POINT_NOISE 0.05
+
 typedef enum { LMB_POINT_TEACHER, LMB_POINT_STEP, LMB_POINT_FINISHED } lmb_point_kind;
 extern const char *const lmb_point_kinds[]; /* "teacher", "step", "finished", NULL */
 
@@ -34,7 +37,7 @@ typedef struct lmb_point {
     double predicted[LMB_COSTS]; /* before it was trained                            */
     double cost[LMB_COSTS];      /* measured microseconds (p50), bytes, MACs         */
     lmb_timing timing;           /* p50 is cost[LMB_GOAL_LATENCY]                             */
-    double beside;               /* step: microseconds of its parent, measured beside it; 0: it was not */
+    double beside;               /* step: microseconds of its parent, before and after it: the lesser; 0: not taken */
     double parameters, arena;
     lmb_paired pair;             /* against the teacher, on the held-out samples     */
     lmb_paired before;           /* finished: against its parent, on the same; n 0: not compared */

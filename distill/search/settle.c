@@ -4,7 +4,7 @@
 
 #include "distill/search/internal.h"
 
-enum { AGAIN = 2 };
+enum { TURNS = 3 };
 
 bool lmbi_search_loses_little(const lmbi_search *s, const lmb_point *p, double slack)
 {
@@ -45,52 +45,14 @@ static lmb_status weigh(lmbi_search *s, const lmbi_outcome *o, lmb_point *p, lmb
 
 /* ---- times ---- */
 
-/* The time of the parent of a round's steps now: a machine is not always as fast. The least counts. */
-static lmb_status ask_parent(lmbi_search *s, lmb_point *p, int n, lmb_error *err)
-{
-    lmb_deployed d;
-    lmb_timing t;
-
-    LMB_TRY(open_point(s, p->parent, &d, err));
-    lmb_status st = lmb_latency_whole(s->latency, &d, s->deadline, &t, err);
-    lmb_deployed_free(&d);
-    for (int i = 0; st == LMB_OK && i < n; i++)
-        p[i].beside = p[i].beside > 0 ? fmin(p[i].beside, t.p50) : t.p50;
-    return st;
-}
-
-/* Before a point is said to be as slow as its parent: a moment in which the machine was disturbed is no reason. */
-static lmb_status measure_again(lmbi_search *s, lmb_point *p, lmb_error *err)
-{
-    lmb_deployed d;
-    lmb_status st = LMB_OK;
-
-    if (p->timing.p50 < p->beside)
-        return LMB_OK;
-    LMB_TRY(open_point(s, p->id, &d, err));
-    for (int i = 0; i < AGAIN && st == LMB_OK && p->timing.p50 >= p->beside; i++) {
-        lmb_timing t;
-        st = lmb_latency_whole(s->latency, &d, s->deadline, &t, err);
-        if (st == LMB_OK && t.p50 < p->timing.p50)
-            p->timing = t;
-    }
-    lmb_deployed_free(&d);
-    return st;
-}
-
 /* On a machine that is `slow` times as slow: its times as they were, and the share that misses a deadline so much
  * later. */
-static lmb_status take_off(lmbi_search *s, lmb_point *p, double slow, lmb_error *err)
+static lmb_status take_off(lmbi_search *s, const lmb_deployed *d, lmb_point *p, double slow, lmb_error *err)
 {
     lmb_timing t = p->timing;
 
-    if (s->deadline > 0) {
-        lmb_deployed d;
-        LMB_TRY(open_point(s, p->id, &d, err));
-        lmb_status st = lmb_latency_whole(s->latency, &d, s->deadline * slow, &t, err);
-        lmb_deployed_free(&d);
-        LMB_TRY(st);
-    }
+    if (s->deadline > 0)
+        LMB_TRY(lmb_latency_whole(s->latency, d, s->deadline * slow, &t, err));
     p->timing.missed = t.missed;
     p->timing.p50 /= slow;
     p->timing.p99 /= slow;
@@ -98,24 +60,62 @@ static lmb_status take_off(lmbi_search *s, lmb_point *p, double slow, lmb_error 
     return LMB_OK;
 }
 
-/* Steps beside their parent. Where it takes longer than it did the machine is slower, and so much is taken off. It is
- * asked once more before that, and where a step takes longer than it did, but less than it does. */
+/* The time of a parent now: a machine is not always as fast. */
+static lmb_status time_parent(lmbi_search *s, const lmb_deployed *parent, double *us, lmb_error *err)
+{
+    lmb_timing t;
+
+    LMB_TRY(lmb_latency_whole(s->latency, parent, s->deadline, &t, err));
+    *us = t.p50;
+    return LMB_OK;
+}
+
+static bool alike(double a, double b) { return fabs(a - b) <= LMB_POINT_NOISE * fmin(a, b); }
+
+/* A step between two times of its parent, `*now` and one after, which is then the next step's first: their lesser is
+ * what it is compared with. Once more where the machine has changed between the two, where the step took less when it was
+ * weighed, and before it is said to be as slow as its parent: a moment in which it was disturbed is no reason. */
+static lmb_status time_between(lmbi_search *s, const lmb_deployed *parent, const lmb_deployed *d, double *now,
+                               lmb_point *p, lmb_error *err)
+{
+    double first = p->timing.p50;
+    bool settled = false;
+
+    for (int turn = 0; turn < TURNS && !settled; turn++) {
+        double before = *now;
+        lmb_timing t;
+        LMB_TRY(lmb_latency_whole(s->latency, d, s->deadline, &t, err));
+        LMB_TRY(time_parent(s, parent, now, err));
+        double least = fmin(before, *now); /* at worst the step was timed on a slower machine than this, never a faster */
+        if (turn == 0 || t.p50 / least < p->timing.p50 / p->beside) {
+            p->timing = t;
+            p->beside = least;
+        }
+        settled = alike(before, *now) && t.p50 < least && t.p50 <= first * (1 + LMB_POINT_NOISE);
+    }
+    return LMB_OK;
+}
+
+/* Where their parent takes longer than it did the machine is slower, and so much is taken off. */
 static lmb_status beside_parent(lmbi_search *s, lmb_point *p, int n, lmb_error *err)
 {
-    double was = s->points->point[p->parent].timing.p50, slow = 1;
-    bool close = false;
+    lmb_deployed parent, d;
+    double now;
 
-    for (int turn = 0; turn < 2 && (turn == 0 || slow > 1 || close); turn++) {
-        LMB_TRY(ask_parent(s, p, n, err));
-        for (int i = 0; i < n; i++) {
-            LMB_TRY(measure_again(s, &p[i], err));
-            close |= p[i].timing.p50 >= was;
-        }
-        slow = lmb_point_slowness(s->points, p);
+    LMB_TRY(open_point(s, p->parent, &parent, err));
+    lmb_status st = time_parent(s, &parent, &now, err);
+    for (int i = 0; i < n && st == LMB_OK; i++) {
+        st = open_point(s, p[i].id, &d, err);
+        if (st != LMB_OK)
+            break;
+        st = time_between(s, &parent, &d, &now, &p[i], err);
+        double slow = st == LMB_OK ? lmb_point_slowness(s->points, &p[i]) : 1;
+        if (slow > 1)
+            st = take_off(s, &d, &p[i], slow, err);
+        lmb_deployed_free(&d);
     }
-    for (int i = 0; i < n && slow > 1; i++)
-        LMB_TRY(take_off(s, &p[i], slow, err));
-    return LMB_OK;
+    lmb_deployed_free(&parent);
+    return st;
 }
 
 static bool times_count(const lmbi_search *s, const lmb_point *p)

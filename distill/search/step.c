@@ -150,10 +150,13 @@ done:
 static lmb_penalty next_penalty(const lmbi_search *s, int from)
 {
     const lmb_points *all = s->points;
-    const lmb_point *last = &all->point[all->n - 1], *best = last;
+    int end = all->n - 1;
+    while (end > 0 && all->point[end].kind == LMB_POINT_FINISHED) /* the search has ended once, and goes on */
+        end--;
+    const lmb_point *last = &all->point[end], *best = last;
     lmb_penalty p = last->penalty;
 
-    for (int i = all->n - 1; i >= 0 && all->point[i].round == last->round; i--) {
+    for (int i = end; i >= 0 && all->point[i].round == last->round; i--) {
         const lmb_point *x = &all->point[i];
         if (x->accepted || (!best->accepted && x->limit < best->limit))
             best = x;

@@ -114,9 +114,9 @@ lmb_status lmbi_tune_read(const lmb_tune_request *r, lmb_trials *out, double *se
 
     LMB_TRY(lmb_file_make_dirs(r->folder, err));
     LMB_TRY(path_of(r, "times.jsonl", path, err));
-    LMB_TRY(lmb_lines_read(path, read_time, &d, err));
+    LMB_TRY(lmb_lines_read(path, LMB_LINES_AFRESH, read_time, &d, err));
     LMB_TRY(path_of(r, "journal.jsonl", path, err));
-    LMB_TRY(lmb_lines_read(path, read_line, &d, err));
+    LMB_TRY(lmb_lines_read(path, LMB_LINES_AFRESH, read_line, &d, err));
     *seconds = d.seconds;
     return d.begun ? LMB_OK : begin(r, path, err);
 }
