@@ -4,6 +4,7 @@
  */
 #include "comm/collective.h"
 #include "core/graph/state.h"
+#include "core/base/field.h"
 #include "distill/search/judge.h"
 #include "distill/teachers.h"
 #include "tests/distill/search.h"
@@ -172,6 +173,18 @@ START_TEST(what_another_training_left_is_nothing)
     ck_assert_int_eq(again, 2 * EPOCHS);
     free(finish(other, 3, 0, &n, &again));
     ck_assert_int_eq(again, 0); /* its own is gone on with, however many threads there are */
+    static const struct {
+        const char *identity;
+        bool same;
+    } after[] = { { "data: those\n  tune:\n    threads: 1\n    lr: 0.1\n", false },
+                  { "data: those\n  tune:\n    threads: 4\n    lr: 0.1\n", true },
+                  { "data: those\n  tune:\n    threads: 4\n    lr: 0.1\n    newer: 0" LMB_FIELD_MARK "\n", true },
+                  { "data: those\n  tune:\n    threads: 4\n    lr: 0.2\n", false } };
+    for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
+        config.identity = after[i].identity;
+        free(finish(other, 3, 0, &n, &again));
+        ck_assert_int_eq(again, after[i].same ? 0 : 2 * EPOCHS);
+    }
     free(got);
     free(want);
     lmb_graph_destroy(other);

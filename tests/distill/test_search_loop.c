@@ -251,6 +251,32 @@ START_TEST(only_what_is_within_limits_is_finished)
 }
 END_TEST
 
+/* A search that has ended and has more steps to go: the multipliers are those that it ended with. */
+START_TEST(multipliers_outlive_an_end)
+{
+    static const char text[] = "{objective: accuracy, bytes_max: \"3 kB\", accuracy_drop_max: \"80 %%\", step: 0.1, "
+                               "steps: %d, calibration: 40, " TUNE
+                               ", finish: {epochs: 1, batch: 40, lr: 1.0e-9, threads: 1}}";
+    char few[400], more[400];
+    lmb_search_result r;
+
+    snprintf(few, sizeof few, text, 3);
+    snprintf(more, sizeof more, text, 4);
+    ck_ok(search(few, &(machine){ .clock = 0 }, &r));
+    int was = r.points.n;
+    ck_assert(r.points.point[was - 1].kind == LMB_POINT_FINISHED);
+    lmb_search_result_free(&r);
+    ck_ok(search(more, &(machine){ .clock = 0 }, &r));
+    ck_assert_int_gt(r.points.n, was);
+    const lmb_point *p = &r.points.point[was], *before = p - 1;
+    while (before->kind == LMB_POINT_FINISHED)
+        before--;
+    ck_assert(p->kind == LMB_POINT_STEP && before->penalty.of[LMB_GOAL_BYTES] > 0);
+    ck_assert_double_gt(p->penalty.of[LMB_GOAL_BYTES], before->penalty.of[LMB_GOAL_BYTES]);
+    lmb_search_result_free(&r);
+}
+END_TEST
+
 /* A moment in which the machine was slow is no reason to reject: it is measured once more. */
 START_TEST(a_moment_decides_nothing)
 {
@@ -512,7 +538,7 @@ LMB_TEST_MAIN("distill/search_loop", tcase_add_checked_fixture(tc_, begin, end);
               add(what_takes_longer_is_rejected); add(a_moment_decides_nothing);
               add(a_slower_machine_makes_no_slower_model); add_loop(a_time_is_that_of_a_moment, 5); add(a_faster_machine_saves_nothing);
               add(a_little_slower_is_no_reason); add(a_near_limit_is_tried_for);
-              add(only_what_is_within_limits_is_finished);
+              add(only_what_is_within_limits_is_finished); add(multipliers_outlive_an_end);
               add(each_technique_makes_a_candidate);
               add_loop(a_training_that_diverges_is_taken_back, 3); add(few_bits_are_learned_first);
               add(names_that_no_journal_holds_are_refused);
