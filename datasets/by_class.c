@@ -1,5 +1,6 @@
 /* datasets/by_class.c - the labels of one data set as another counts them: classes are the same where their names are,
- * and where the other has no names, those are its numbers. See dataset.h. Folders count theirs in the order of their names, so that a class more shifts all behind it. */
+ * and where the other has no names, those are its numbers. See dataset.h. Folders count theirs in the order of their
+ * names, so that a class more shifts all behind it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,8 +62,8 @@ static lmb_status find_number(const lmb_dataset *like, const char *name, int32_t
     return k >= 0 && k < like->classes
                ? LMB_OK
                : LMB_FAIL(err, LMB_E_ARG,
-                          "there is a class '%s', and the known ones have no names: call it by its number, 0 to %d", name,
-                          like->classes - 1);
+                          "there is a class '%s', and the known ones have no names: call it by its number, 0 to %d",
+                          name, like->classes - 1);
 }
 
 static lmb_status find_class(const lmb_dataset *like, const char *name, int32_t *out, lmb_error *err)

@@ -52,8 +52,9 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
         c->calibration = j->train->n;
     LMB_TRY(lmb_ptq_check(c, j->train, false, err));
     LMB_TRY_GOTO(st, done, name_file(a, &out, err));
-    LMB_TRY_GOTO(st, done, a->n_words > 1 ? lmb_model_file(j, a->word[1], &model, err)
-                                             : lmb_model_of(j, j->stage.model, 1, true, &model, err));
+    LMB_TRY_GOTO(st, done,
+                 a->n_words > 1 ? lmb_model_file(j, a->word[1], &model, err)
+                                : lmb_model_of(j, j->stage.model, 1, true, &model, err));
     LMB_TRY_GOTO(st, done, lmb_pass_integer_form(model, &form, err));
     LMB_TRY_GOTO(st, done, lmb_ptq(form, c, j->train, &frozen, err));
     LMB_TRY_GOTO(st, done, lmb_onnx_write(out.text, frozen, NULL, err));

@@ -1,5 +1,6 @@
-/* launch/model_file.c - see model_file.h. A bare file and the same file behind its authors' normalisation are two models,
- * and the first of them answers like a guess: what is written in a configuration holds for the command line, too. */
+/* launch/model_file.c - see model_file.h. A bare file and the same file behind its authors' normalisation are two
+ * models, and the first of them answers like a guess: what is written in a configuration holds for the command line,
+ * too. */
 #include "launch/model_file.h"
 
 #include <stdio.h>

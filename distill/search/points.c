@@ -116,8 +116,8 @@ static lmb_status begin(const char *path, const char *identity, lmb_error *err)
 }
 
 /* Takes the moves. */
-/* What has been as fast beside a step was measured in a slow moment: its time is that of the better one, in the list and
- * in each reading of the journal. How many were late is left: at most so many are. */
+/* What has been as fast beside a step was measured in a slow moment: its time is that of the better one, in the list
+ * and in each reading of the journal. How many were late is left: at most so many are. */
 static void correct_parent(lmb_points *all, const lmb_point *p)
 {
     lmb_point *parent = p->parent >= 0 ? &all->point[p->parent] : NULL;

@@ -73,8 +73,8 @@ static lmb_status time_parent(lmbi_search *s, const lmb_deployed *parent, double
 static bool alike(double a, double b) { return fabs(a - b) <= LMB_POINT_NOISE * fmin(a, b); }
 
 /* A step between two times of its parent, `*now` and one after, which is then the next step's first: their lesser is
- * what it is compared with. Once more where the machine has changed between the two, where the step took less when it was
- * weighed, and before it is said to be as slow as its parent: a moment in which it was disturbed is no reason. */
+ * what it is compared with. Once more where the machine has changed between the two, where the step took less when it
+ * was weighed, and before it is said to be as slow as its parent: a moment in which it was disturbed is no reason. */
 static lmb_status time_between(lmbi_search *s, const lmb_deployed *parent, const lmb_deployed *d, double *now,
                                lmb_point *p, lmb_error *err)
 {
@@ -86,7 +86,7 @@ static lmb_status time_between(lmbi_search *s, const lmb_deployed *parent, const
         lmb_timing t;
         LMB_TRY(lmb_latency_whole(s->latency, d, s->deadline, &t, err));
         LMB_TRY(time_parent(s, parent, now, err));
-        double least = fmin(before, *now); /* at worst the step was timed on a slower machine than this, never a faster */
+        double least = fmin(before, *now); /* the step was timed on a machine as fast as this, or a slower one */
         if (turn == 0 || t.p50 / least < p->timing.p50 / p->beside) {
             p->timing = t;
             p->beside = least;

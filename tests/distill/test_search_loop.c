@@ -160,6 +160,11 @@ static lmb_status search(const char *text, machine *m, lmb_search_result *out)
     return st;
 }
 
+static double measured_by_predicted(const lmb_point *p)
+{
+    return p->cost[LMB_GOAL_LATENCY] / p->predicted[LMB_GOAL_LATENCY];
+}
+
 static int accepted(const lmb_points *p, lmb_point_kind kind)
 {
     int n = 0;
@@ -288,7 +293,7 @@ START_TEST(a_moment_decides_nothing)
     ck_assert_int_eq(r.points.n, 3);
     ck_assert_int_eq(accepted(&r.points, LMB_POINT_STEP), 2);
     for (int i = 1; i < 3; i++) /* each as fast as it is, and what was measured in such a moment as well */
-        ck_assert_double_eq_tol(r.points.point[i].cost[LMB_GOAL_LATENCY] / r.points.point[i].predicted[LMB_GOAL_LATENCY], 1, 1e-6);
+        ck_assert_double_eq_tol(measured_by_predicted(&r.points.point[i]), 1, 1e-6);
     ck_assert_double_lt(r.points.point[0].cost[LMB_GOAL_LATENCY], m.first / 5);
     lmb_search_result_free(&r);
 }
@@ -306,7 +311,7 @@ START_TEST(a_slower_machine_makes_no_slower_model)
     for (int i = 1; i < r.points.n; i++) {
         const lmb_point *p = &r.points.point[i];
         ck_assert(p->accepted);
-        ck_assert_double_eq_tol(p->cost[LMB_GOAL_LATENCY] / p->predicted[LMB_GOAL_LATENCY], 1, 1e-6);
+        ck_assert_double_eq_tol(measured_by_predicted(p), 1, 1e-6);
         ck_assert_double_eq_tol(p->beside / r.points.point[i - 1].timing.p50, 1.3, 1e-6);
         ck_assert_msg(strstr(said[i], "took 1.30 times as long") != NULL, "%s", said[i]);
     }
@@ -334,7 +339,7 @@ START_TEST(a_time_is_that_of_a_moment)
     ck_ok(search(text, &m, &r));
     ck_assert_int_eq(r.points.n, 2);
     ck_assert(r.points.point[1].accepted);
-    ck_assert_double_eq_tol(r.points.point[1].cost[LMB_GOAL_LATENCY] / r.points.point[1].predicted[LMB_GOAL_LATENCY], 1, 1e-6);
+    ck_assert_double_eq_tol(measured_by_predicted(&r.points.point[1]), 1, 1e-6);
     lmb_search_result_free(&r);
 }
 END_TEST
@@ -536,7 +541,8 @@ END_TEST
 
 LMB_TEST_MAIN("distill/search_loop", tcase_add_checked_fixture(tc_, begin, end); tcase_set_timeout(tc_, 120);
               add(what_takes_longer_is_rejected); add(a_moment_decides_nothing);
-              add(a_slower_machine_makes_no_slower_model); add_loop(a_time_is_that_of_a_moment, 5); add(a_faster_machine_saves_nothing);
+              add(a_slower_machine_makes_no_slower_model); 
+              add_loop(a_time_is_that_of_a_moment, 5); add(a_faster_machine_saves_nothing);
               add(a_little_slower_is_no_reason); add(a_near_limit_is_tried_for);
               add(only_what_is_within_limits_is_finished); add(multipliers_outlive_an_end);
               add(each_technique_makes_a_candidate);
