@@ -7,8 +7,6 @@
 
 #include "core/base/file.h"
 #include "datasets/split.h"
-#include "distill/teachers.h"
-#include "launch/stage.h"
 #include "launch/teacher.h"
 #include "train/loss.h"
 #include "train/model.h"
@@ -98,39 +96,6 @@ void lmb_recipe_close(lmb_job *j)
 {
     j->all = NULL;
     lmb_job_close(j);
-}
-
-/* ---- teachers ---- */
-
-lmb_status lmb_trial_teacher(const char *stage, const lmb_job *j, lmb_hasher *h, lmb_error *err)
-{
-    const lmb_tree *t = stage && strcmp(stage, "student") == 0 ? lmb_tree_get(j->c.student, "distill") : NULL;
-    char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH];
-    lmb_distill_config d;
-    void *bytes;
-    size_t size;
-    int n;
-
-    if (!t)
-        return LMB_OK;
-    LMB_TRY(lmb_fields_bind(lmb_distill_fields, t, &d, err));
-    if (!(d.alpha > 0))
-        return LMB_OK;
-    if (strcmp(d.teacher, LMB_TEACHER_SELF) == 0)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "student.distill.teacher is self, and a trial is one training: give it a teacher, or alpha: 0");
-    LMB_TRY(lmb_teacher_files(j, &d, path, &n, err));
-    for (int i = 0; i < n; i++) {
-        if (!lmb_file_exists(path[i]))
-            return LMB_FAIL(err, LMB_E_IO,
-                            "there is no teacher: %s is not there; train it first, or name one with "
-                            "student.distill.teacher",
-                            path[i]);
-        LMB_TRY(lmb_file_read(path[i], (size_t)1 << 32, &bytes, &size, err));
-        lmb_hash_add(h, bytes, size);
-        free(bytes);
-    }
-    return LMB_OK;
 }
 
 /* ---- training ---- */
