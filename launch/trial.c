@@ -7,6 +7,7 @@
 
 #include "core/base/file.h"
 #include "datasets/split.h"
+#include "distill/prune/masks.h"
 #include "launch/teacher.h"
 #include "train/loss.h"
 #include "train/model.h"
@@ -102,6 +103,7 @@ void lmb_recipe_close(lmb_job *j)
 
 typedef struct watcher {
     const lmb_trial_watch *w;
+    lmb_masks *masks; /* zeros that the model came with; NULL: none */
     int64_t epochs;
     double best;
     bool enough;
@@ -123,6 +125,11 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
         return LMB_OK;
     w->enough = true;
     return LMB_FAIL(err, LMB_E_STOPPED, "enough was seen of it");
+}
+
+static lmb_status on_stepped(void *ctx, lmb_trainer *t, lmb_error *err)
+{
+    return lmb_masks_stepped(((watcher *)ctx)->masks, t, err);
 }
 
 /* The labels alone, or a teacher with them. */
@@ -151,8 +158,14 @@ static lmb_status learn(const lmb_train_config *c, lmb_graph *model, const lmb_l
     lmb_train_watch watch = { on_step, on_epoch, w, NULL };
     lmb_trainer *t = NULL;
 
-    LMB_TRY(lmb_trainer_create(c, model, loss, train, validation, NULL, &t, err));
-    lmb_status st = lmb_trainer_run(t, &watch, err);
+    LMB_TRY(lmb_masks_hold(model, &w->masks, NULL, err));
+    lmb_status st = lmb_trainer_create(c, model, loss, train, validation, NULL, &t, err);
+    if (st == LMB_OK && w->masks) {
+        watch.stepped = on_stepped;
+        st = on_stepped(w, t, err);
+    }
+    if (st == LMB_OK)
+        st = lmb_trainer_run(t, &watch, err);
     if (st == LMB_E_STOPPED && w->enough) {
         lmb_error_clear(err);
         st = LMB_OK;
@@ -160,6 +173,8 @@ static lmb_status learn(const lmb_train_config *c, lmb_graph *model, const lmb_l
     if (st == LMB_OK)
         st = lmb_trainer_store(t, model, err);
     lmb_trainer_destroy(t);
+    lmb_masks_destroy(w->masks);
+    w->masks = NULL;
     return st;
 }
 
@@ -175,7 +190,7 @@ lmb_status lmb_trial_train(const lmb_job *j, const lmb_dataset *train, const lmb
     lmb_train_config c = j->stage.train;
     lmb_graph *model = NULL, *teacher = NULL;
     lmb_objective o;
-    watcher w = { watch ? watch : &nobody, c.epochs, 0, false };
+    watcher w = { .w = watch ? watch : &nobody, .epochs = c.epochs };
 
     c.threads = c.threads ? c.threads : threads;
     LMB_TRY(lmb_job_check_patience(&c, validation, err));

@@ -1,7 +1,8 @@
 /* launch/trial.h - a recipe tried: trained by one rank on some samples, scored on others, and nothing left behind.
  *
  * What `limbeck tune` and `limbeck compare` share. A student learns from its teacher, which answers live; what comes
- * after that training (`prune`, `quantize`) is not part of a trial.
+ * after that training (`prune`, `quantize`) is not part of a trial. A model that comes with zeros keeps them
+ * (distill/prune/masks.h), as in the training that the trial stands for.
  */
 #ifndef LMB_LAUNCH_TRIAL_H
 #define LMB_LAUNCH_TRIAL_H

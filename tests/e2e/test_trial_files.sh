@@ -1,6 +1,7 @@
 #!/bin/sh
 # What trials of `limbeck tune` and `limbeck compare` are of, beside settings and samples: the weights that they begin with and the
-# teachers that a space chooses among. With another file of the same name a journal is refused, with the old one back it goes on.
+# teachers that a space chooses among. With another file of the same name a journal is refused, with the old one back it goes on. A sparse
+# model is trained as it would be by itself.
 limbeck=$1
 dir=$2/trial_files
 rm -rf "$dir" && mkdir -p "$dir" || exit 1
@@ -93,5 +94,23 @@ for changed in x y; do
 done
 is 0 tune "$dir/taught.yaml"
 [ "$before" = "$(cksum <"$dir/taught/tune/journal.jsonl")" ] || fail "with the old teachers back a journal has changed"
+# a sparse model keeps its zeros in a trial as in the training that it stands for: the same share of the test part is right
+cat >"$dir/sparse.yaml" <<Y
+run: $dir/sparse
+$data
+student:
+  model: {name: mlp, hidden: [16], mean: 120, scale: 0.015}
+  train: {$train}
+  prune: {method: magnitude, sparsity: 0.97, end: 1, every: 1, train: {$train}}
+Y
+sed "s|pre.onnx|sparse.onnx|; s|/on$|/later|; s/epochs: 2/epochs: 4/" "$dir/a.yaml" >"$dir/later.yaml"
+is 0 distill "$dir/sparse.yaml"
+cp "$dir/sparse/student/model.onnx" "$dir/sparse.onnx"
+is 0 train "$dir/later.yaml" --set train.seed=1
+says "holding 9[0-9.]* % of the weights at zero"
+kept=$(sed -n 's/.*"accuracy": *\([0-9.e-]*\).*/\1/p' "$dir/later/model/stage.json")
+is 0 compare "$dir/later.yaml" "$dir/later.yaml" --out "$dir/zeros" --seeds 1,2
+tried=$(sed -n 's/.*"accuracy": *\[\([0-9.e-]*\),.*/\1/p' "$dir/zeros/compare.json" | head -n 1)
+[ -n "$kept" ] && [ "$kept" = "$tried" ] || fail "trained by itself $kept of the test part are right, as a trial $tried"
 [ $bad = 0 ] && echo "files that trials begin with are part of what a journal is of"
 exit $bad
