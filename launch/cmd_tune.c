@@ -44,7 +44,7 @@ static bool on_epoch(void *ctx, double best, bool last)
 {
     running *u = ctx;
     const request *r = u->r;
-    u->enough = !lmb_tune_epoch(u->follow, (u->sum + best) / (r->fold + 1), last && r->fold + 1 == r->folds.n);
+    u->enough = !lmb_tune_epoch(u->follow, r->fold, (u->sum + best) / (r->fold + 1), last && r->fold + 1 == r->folds.n);
     return !u->enough;
 }
 

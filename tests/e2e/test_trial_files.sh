@@ -1,7 +1,7 @@
 #!/bin/sh
-# What trials of `limbeck tune` and `limbeck compare` are of, beside settings and samples: the weights that they begin with and the
-# teachers that a space chooses among. With another file of the same name a journal is refused, with the old one back it goes on. A sparse
-# model is trained as it would be by itself.
+# What trials of `limbeck tune` and `limbeck compare` are of, beside settings and samples: the weights that they begin with
+# and the teachers that a space chooses among. With another file of the same name a journal is refused, with the old one
+# back it goes on. A sparse model is trained as it would be by itself.
 limbeck=$1
 dir=$2/trial_files
 rm -rf "$dir" && mkdir -p "$dir" || exit 1
