@@ -164,10 +164,11 @@ static lmb_status write_line(request *r, const uint8_t *right, lmb_error *err)
 
 static lmb_status open_journal(request *r, lmb_error *err)
 {
+    static const char *const left_behind[] = { "report.html", "compare.json", "journal.jsonl", NULL };
     lmb_str s = LMB_STR_INIT;
 
-    if (r->fresh && lmb_file_exists(r->journal) && remove(r->journal))
-        return LMB_FAIL(err, LMB_E_IO, "cannot remove %s", r->journal);
+    if (r->fresh)
+        LMB_TRY(lmb_trials_forget(r->out, left_behind, err));
     LMB_TRY(lmb_lines_read(r->journal, read_line, r, err));
     if (r->begun)
         return LMB_OK;

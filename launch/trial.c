@@ -2,12 +2,14 @@
 #include "launch/trial.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/file.h"
 #include "datasets/split.h"
 #include "distill/prune/masks.h"
+#include "launch/stage.h"
 #include "launch/teacher.h"
 #include "train/loss.h"
 #include "train/model.h"
@@ -97,6 +99,18 @@ void lmb_recipe_close(lmb_job *j)
 {
     j->all = NULL;
     lmb_job_close(j);
+}
+
+lmb_status lmb_trials_forget(const char *folder, const char *const *names, lmb_error *err)
+{
+    char path[LMB_STAGE_PATH];
+
+    for (; *names; names++) {
+        LMB_TRY(lmb_path_join(path, sizeof path, folder, *names, err));
+        if (lmb_file_exists(path) && remove(path))
+            return LMB_FAIL(err, LMB_E_IO, "cannot remove %s", path);
+    }
+    return LMB_OK;
 }
 
 /* ---- training ---- */

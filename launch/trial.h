@@ -36,6 +36,10 @@ void lmb_recipe_close(lmb_job *j); /* of lmb_recipe_job with data */
 /* The model that the stage begins with. */
 LMB_MUST_CHECK lmb_status lmb_trial_model(const lmb_job *j, lmb_graph **out, lmb_error *err);
 
+/* Remove what an earlier search or comparison has left in a folder: names, up to NULL, that need not be there. The
+ * journal comes last: after a kill the rest is either of it or not there. */
+LMB_MUST_CHECK lmb_status lmb_trials_forget(const char *folder, const char *const *names, lmb_error *err);
+
 /* ---- trial_files.c: what trials depend on beside settings and samples ---- */
 
 /* What j's teachers are, not their names: the bytes of their files go into h.
