@@ -164,10 +164,11 @@ static lmb_status write_line(request *r, const uint8_t *right, lmb_error *err)
 
 static lmb_status open_journal(request *r, lmb_error *err)
 {
+    static const char *const left_behind[] = { "report.html", "compare.json", "journal.jsonl", NULL };
     lmb_str s = LMB_STR_INIT;
 
-    if (r->fresh && lmb_file_exists(r->journal) && remove(r->journal))
-        return LMB_FAIL(err, LMB_E_IO, "cannot remove %s", r->journal);
+    if (r->fresh)
+        LMB_TRY(lmb_trials_forget(r->out, left_behind, err));
     LMB_TRY(lmb_lines_read(r->journal, LMB_LINES_AFRESH, read_line, r, err));
     if (r->begun)
         return LMB_OK;
@@ -244,6 +245,24 @@ static lmb_status write_file(const request *r, const char *name, lmb_str *s, lmb
     return st;
 }
 
+/* Each recipe as its first training had it, --set and all. */
+static lmb_status add_configs(const request *r, lmb_str *out, lmb_error *err)
+{
+    lmb_job j;
+
+    for (int i = 0; i < r->recipes; i++) {
+        lmb_str_addf(out, "%s# %s\n# train.seed is that of its first training; all have", i ? "\n" : "", r->name[i]);
+        for (int s = 0; s < r->seeds; s++)
+            lmb_str_addf(out, "%s %lld", s ? "," : "", (long long)r->seed[s]);
+        lmb_str_add(out, "\n");
+        LMB_TRY(lmbi_compare_job(r, i, r->seed[0], &j, err));
+        lmb_status st = lmb_job_dump(&j, out, err);
+        lmb_recipe_close(&j);
+        LMB_TRY(st);
+    }
+    return LMB_OK;
+}
+
 static lmb_status leave(const request *r, lmb_error *err)
 {
     const lmb_recipes x = { r->recipes,  r->seeds, r->folds,   r->name,    r->seed,
@@ -251,10 +270,7 @@ static lmb_status leave(const request *r, lmb_error *err)
     lmb_str s = LMB_STR_INIT, config = LMB_STR_INIT;
     lmb_status st;
 
-    for (int i = 0; i < r->recipes; i++) {
-        lmb_str_addf(&config, "# %s\n", r->name[i]);
-        lmb_str_add_n(&config, r->recipe[i].text, r->recipe[i].n);
-    }
+    LMB_TRY_GOTO(st, done, add_configs(r, &config, err));
     lmb_recipes_json(&x, &s);
     LMB_TRY_GOTO(st, done, write_file(r, "compare.json", &s, err));
     lmb_recipes_page(&x, config.text, &s);

@@ -44,7 +44,7 @@ static bool on_epoch(void *ctx, double best, bool last)
 {
     running *u = ctx;
     const request *r = u->r;
-    u->enough = !lmb_tune_epoch(u->follow, (u->sum + best) / (r->fold + 1), last && r->fold + 1 == r->folds.n);
+    u->enough = !lmb_tune_epoch(u->follow, r->fold, (u->sum + best) / (r->fold + 1), last && r->fold + 1 == r->folds.n);
     return !u->enough;
 }
 
@@ -158,19 +158,10 @@ static lmb_status leave(request *r, const lmb_trials *all, lmb_error *err)
     return st;
 }
 
-/* The trials and the time that they took, which counts against `seconds`; latencies are still those of this machine. */
-static lmb_status forget(const request *r, lmb_error *err)
-{
-    static const char *const names[] = { "journal.jsonl", "times.jsonl" };
-    char path[LMB_STAGE_PATH];
-
-    for (int i = 0; i < 2; i++) {
-        LMB_TRY(lmb_path_join(path, sizeof path, r->folder, names[i], err));
-        if (lmb_file_exists(path) && remove(path))
-            return LMB_FAIL(err, LMB_E_IO, "cannot remove %s", path);
-    }
-    return LMB_OK;
-}
+/* The trials, what they came to, and the time that they took, which counts against `seconds`; latencies are still those
+ * of this machine. */
+static const char *const left_behind[] = { "best.yaml",   "report.html",   "tune.json",
+                                           "times.jsonl", "journal.jsonl", NULL };
 
 static lmb_status search_as(request *r, const char *identity, lmb_comm *comm, lmb_error *err)
 {
@@ -178,7 +169,7 @@ static lmb_status search_as(request *r, const char *identity, lmb_comm *comm, lm
     lmb_trials all;
 
     if (r->fresh && r->rank == 0)
-        LMB_TRY(forget(r, err));
+        LMB_TRY(lmb_trials_forget(r->folder, left_behind, err));
     LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "latency.jsonl", err));
     if (r->c.cost == LMB_TUNE_COST_LATENCY && r->rank == 0)
         LMB_TRY(lmb_latency_open(path, false, NULL, &r->latency, err));

@@ -38,6 +38,7 @@ static lmb_status read_seeds(const char *text, lmbi_compare *r, lmb_error *err)
 static lmb_status check_recipe(lmbi_compare *r, int i, lmb_str *same, lmb_error *err)
 {
     lmb_str mine = LMB_STR_INIT;
+    lmb_trial_files files = { 0 };
     lmb_graph *model = NULL;
     char hex[LMB_HASH_HEX];
     lmb_hasher h;
@@ -62,7 +63,7 @@ static lmb_status check_recipe(lmbi_compare *r, int i, lmb_str *same, lmb_error 
     if (st == LMB_OK)
         st = lmb_job_check_patience(&j.stage.train, r->folds > 1 ? NULL : r->job.validation, err);
     if (st == LMB_OK)
-        st = lmb_trial_teacher(r->stage, &j, &h, err);
+        st = lmb_trial_teacher(&j, &h, err);
     if (st == LMB_OK && r->stage && strcmp(r->stage, "student") == 0)
         st = lmb_distill_check_job(&j, model, err);
     if (st == LMB_OK)
@@ -70,8 +71,13 @@ static lmb_status check_recipe(lmbi_compare *r, int i, lmb_str *same, lmb_error 
     lmb_hash teacher = lmb_hash_end(&h);
     lmb_hash_hex(&teacher, hex);
     lmb_str_addf(&r->identity, "teacher: %s\n", hex);
+    if (st == LMB_OK)
+        st = lmb_trial_files_of(&j, &files, err);
+    if (st == LMB_OK)
+        st = lmb_trial_files_lines(&files, &r->identity, err);
     if (st != LMB_OK)
         lmb_error_context(err, "%s", r->name[i]);
+    lmb_trial_files_free(&files);
     lmb_graph_destroy(model);
     lmb_recipe_close(&j);
     lmb_str_free(&mine);

@@ -6,7 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/file.h"
 #include "launch/report.h"
+
+/* Thousands of trials of a tuning are more than the 1 MiB that a configuration may have. */
+enum { FILE_MOST = 1 << 26 };
 
 /* ---- reading ---- */
 
@@ -97,10 +101,14 @@ static lmb_status read_points(const lmb_tree *root, lmb_other *o, lmb_error *err
 static lmb_status read_one(const char *path, lmb_other *o, lmb_error *err)
 {
     lmb_config *json;
-    lmb_status st;
+    void *text;
+    size_t n;
 
     snprintf(o->file, sizeof o->file, "%s", path);
-    LMB_TRY(lmb_config_read(path, &json, err));
+    LMB_TRY(lmb_file_read(path, FILE_MOST, &text, &n, err));
+    lmb_status st = lmb_config_parse_most(text, n, path, FILE_MOST, &json, err);
+    free(text);
+    LMB_TRY(st);
     const lmb_tree *root = lmb_config_root(json);
     if (is_list(lmb_tree_get(root, "trials")) && lmb_tree_get(root, "method") && lmb_tree_get(root, "cost"))
         st = read_trials(root, o, err);

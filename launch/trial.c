@@ -2,12 +2,13 @@
 #include "launch/trial.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/file.h"
 #include "datasets/split.h"
-#include "distill/teachers.h"
+#include "distill/prune/masks.h"
 #include "launch/model_file.h"
 #include "launch/stage.h"
 #include "launch/teacher.h"
@@ -100,35 +101,14 @@ void lmb_recipe_close(lmb_job *j)
     lmb_job_close(j);
 }
 
-/* ---- teachers ---- */
-
-lmb_status lmb_trial_teacher(const char *stage, const lmb_job *j, lmb_hasher *h, lmb_error *err)
+lmb_status lmb_trials_forget(const char *folder, const char *const *names, lmb_error *err)
 {
-    const lmb_tree *t = stage && strcmp(stage, "student") == 0 ? lmb_tree_get(j->c.student, "distill") : NULL;
-    char path[LMB_TEACHERS_MAX][LMB_STAGE_PATH];
-    lmb_distill_config d;
-    void *bytes;
-    size_t size;
-    int n;
+    char path[LMB_STAGE_PATH];
 
-    if (!t)
-        return LMB_OK;
-    LMB_TRY(lmb_fields_bind(lmb_distill_fields, t, &d, err));
-    if (!(d.alpha > 0))
-        return LMB_OK;
-    if (strcmp(d.teacher, LMB_TEACHER_SELF) == 0)
-        return LMB_FAIL(err, LMB_E_ARG,
-                        "student.distill.teacher is self, and a trial is one training: give it a teacher, or alpha: 0");
-    LMB_TRY(lmb_teacher_files(j, &d, path, &n, err));
-    for (int i = 0; i < n; i++) {
-        if (!lmb_file_exists(path[i]))
-            return LMB_FAIL(err, LMB_E_IO,
-                            "there is no teacher: %s is not there; train it first, or name one with "
-                            "student.distill.teacher",
-                            path[i]);
-        LMB_TRY(lmb_file_read(path[i], (size_t)1 << 32, &bytes, &size, err));
-        lmb_hash_add(h, bytes, size);
-        free(bytes);
+    for (; *names; names++) {
+        LMB_TRY(lmb_path_join(path, sizeof path, folder, *names, err));
+        if (lmb_file_exists(path) && remove(path))
+            return LMB_FAIL(err, LMB_E_IO, "cannot remove %s", path);
     }
     return LMB_OK;
 }
@@ -137,6 +117,7 @@ lmb_status lmb_trial_teacher(const char *stage, const lmb_job *j, lmb_hasher *h,
 
 typedef struct watcher {
     const lmb_trial_watch *w;
+    lmb_masks *masks; /* zeros that the model came with; NULL: none */
     int64_t epochs;
     double best;
     bool enough;
@@ -158,6 +139,11 @@ static lmb_status on_epoch(void *ctx, lmb_trainer *t, const lmb_epoch *e, lmb_er
         return LMB_OK;
     w->enough = true;
     return LMB_FAIL(err, LMB_E_STOPPED, "enough was seen of it");
+}
+
+static lmb_status on_stepped(void *ctx, lmb_trainer *t, lmb_error *err)
+{
+    return lmb_masks_stepped(((watcher *)ctx)->masks, t, err);
 }
 
 /* The labels alone, or a teacher with them. */
@@ -186,8 +172,14 @@ static lmb_status learn(const lmb_train_config *c, lmb_graph *model, const lmb_l
     lmb_train_watch watch = { on_step, on_epoch, w, NULL };
     lmb_trainer *t = NULL;
 
-    LMB_TRY(lmb_trainer_create(c, model, loss, train, validation, NULL, &t, err));
-    lmb_status st = lmb_trainer_run(t, &watch, err);
+    LMB_TRY(lmb_masks_hold(model, &w->masks, NULL, err));
+    lmb_status st = lmb_trainer_create(c, model, loss, train, validation, NULL, &t, err);
+    if (st == LMB_OK && w->masks) {
+        watch.stepped = on_stepped;
+        st = on_stepped(w, t, err);
+    }
+    if (st == LMB_OK)
+        st = lmb_trainer_run(t, &watch, err);
     if (st == LMB_E_STOPPED && w->enough) {
         lmb_error_clear(err);
         st = LMB_OK;
@@ -195,6 +187,8 @@ static lmb_status learn(const lmb_train_config *c, lmb_graph *model, const lmb_l
     if (st == LMB_OK)
         st = lmb_trainer_store(t, model, err);
     lmb_trainer_destroy(t);
+    lmb_masks_destroy(w->masks);
+    w->masks = NULL;
     return st;
 }
 
@@ -210,7 +204,7 @@ lmb_status lmb_trial_train(const lmb_job *j, const lmb_dataset *train, const lmb
     lmb_train_config c = j->stage.train;
     lmb_graph *model = NULL, *teacher = NULL;
     lmb_objective o;
-    watcher w = { watch ? watch : &nobody, c.epochs, 0, false };
+    watcher w = { .w = watch ? watch : &nobody, .epochs = c.epochs };
 
     c.threads = c.threads ? c.threads : threads;
     LMB_TRY(lmb_job_check_patience(&c, validation, err));

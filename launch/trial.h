@@ -1,7 +1,8 @@
 /* launch/trial.h - a recipe tried: trained by one rank on some samples, scored on others, and nothing left behind.
  *
  * What `limbeck tune` and `limbeck compare` share. A student learns from its teacher, which answers live; what comes
- * after that training (`prune`, `quantize`) is not part of a trial.
+ * after that training (`prune`, `quantize`) is not part of a trial. A model that comes with zeros keeps them
+ * (distill/prune/masks.h), as in the training that the trial stands for.
  */
 #ifndef LMB_LAUNCH_TRIAL_H
 #define LMB_LAUNCH_TRIAL_H
@@ -35,9 +36,29 @@ void lmb_recipe_close(lmb_job *j); /* of lmb_recipe_job with data */
 /* The model that the stage begins with. */
 LMB_MUST_CHECK lmb_status lmb_trial_model(const lmb_job *j, lmb_graph **out, lmb_error *err);
 
-/* A student's trials depend on what its teachers are, not on their names: the bytes of their files go into h.
+/* Remove what an earlier search or comparison has left in a folder: names, up to NULL, that need not be there. The
+ * journal comes last: after a kill the rest is either of it or not there. */
+LMB_MUST_CHECK lmb_status lmb_trials_forget(const char *folder, const char *const *names, lmb_error *err);
+
+/* ---- trial_files.c: what trials depend on beside settings and samples ---- */
+
+/* What j's teachers are, not their names: the bytes of their files go into h.
  *   errors  E_IO: one is not there. E_ARG: it would teach itself, which is for `limbeck distill` */
-LMB_MUST_CHECK lmb_status lmb_trial_teacher(const char *stage, const lmb_job *j, lmb_hasher *h, lmb_error *err);
+LMB_MUST_CHECK lmb_status lmb_trial_teacher(const lmb_job *j, lmb_hasher *h, lmb_error *err);
+
+/* The files that trials may read: models that they begin with, and teachers. */
+typedef struct lmb_trial_files {
+    struct lmb_trial_file *file;
+    int n;
+    bool taught; /* by any of the teachers: alpha is above 0 somewhere */
+} lmb_trial_files;
+/* Those of one more job. Teachers count where alpha is 0, too; errors as of lmb_trial_teacher where it is not. */
+LMB_MUST_CHECK lmb_status lmb_trial_files_of(const lmb_job *j, lmb_trial_files *f, lmb_error *err);
+/* A line with the hash of each, as lmb_identity_check (distill/search/identity.h) knows those of samples. */
+LMB_MUST_CHECK lmb_status lmb_trial_files_lines(const lmb_trial_files *f, struct lmb_str *out, lmb_error *err);
+void lmb_trial_files_free(lmb_trial_files *f);
+
+/* ---- a training ---- */
 
 typedef struct lmb_trial_watch {
     /* After an epoch: accuracy on `validation` so far, at best. false: that is enough. NULL: none */

@@ -2,7 +2,8 @@
  *
  *   <run>/tune/tune.json     every trial, the best, and what its keys are worth
  *   <run>/tune/report.html   the same to look at
- *   <run>/tune/best.yaml     the configuration with the best settings, without `tune`: for train, distill and run
+ *   <run>/tune/best.yaml     the configuration with the best settings, without `tune`: for train, distill and run;
+ *                            of no trial that ended there is none
  *   <run>/tune/journal.jsonl, costs.jsonl, times.jsonl   trials as they came in, costs as they were measured, seconds
  *
  * tune.json says nothing about when or how long: two searches with the same decisions leave the same bytes.

@@ -156,6 +156,7 @@ static void answer(const lmb_tune_end *e)
 
 lmb_status lmb_tune_leave(const lmb_tune_end *e, lmb_error *err)
 {
+    static const char best[] = "best.yaml";
     lmb_str s = LMB_STR_INIT;
 
     json(e, &s);
@@ -166,8 +167,8 @@ lmb_status lmb_tune_leave(const lmb_tune_end *e, lmb_error *err)
     }
     if (st == LMB_OK && e->best)
         st = best_yaml(e, &s, err);
-    if (st == LMB_OK && e->best)
-        st = leave(e, "best.yaml", &s, err);
+    if (st == LMB_OK)
+        st = e->best ? leave(e, best, &s, err) : lmb_trials_forget(e->folder, (const char *const[]){ best, NULL }, err);
     lmb_str_free(&s);
     if (st == LMB_OK)
         answer(e);

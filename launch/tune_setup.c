@@ -48,6 +48,32 @@ int64_t lmbi_tune_epochs(const lmbi_tune *r, int trial, int64_t epochs)
     return some < 1 ? 1 : some;
 }
 
+/* The middle of the space, then every choice of a key, or both ends of its range, with the others in the middle. */
+static lmb_status each_point(const lmbi_tune *r,
+                             lmb_status (*look)(void *ctx, const lmbi_tune *r, const double *x, bool middle,
+                                                lmb_error *err),
+                             void *ctx, lmb_error *err)
+{
+    double middle[LMB_TUNE_DIMS], x[LMB_TUNE_DIMS];
+
+    for (int d = 0; d < r->space.n; d++)
+        middle[d] = lmb_param_snap(&r->space.param[d], 0.5);
+    LMB_TRY(look(ctx, r, middle, true, err));
+    for (int d = 0; d < r->space.n; d++) {
+        const lmb_param *p = &r->space.param[d];
+        int64_t n = p->kind == LMB_PARAM_CHOICE ? p->n : 2;
+        memcpy(x, middle, sizeof x);
+        for (int64_t k = 0; k < n; k++) {
+            x[d] = lmb_param_snap(p, n > 1 ? (double)k / (double)(n - 1) : 0.5);
+            if (p->kind == LMB_PARAM_CHOICE)
+                x[d] = lmb_param_cell(p, k);
+            if (look(ctx, r, x, false, err) != LMB_OK)
+                return lmb_error_context(err, "tune.space, at an end of %s", p->key);
+        }
+    }
+    return LMB_OK;
+}
+
 /* ---- is it sound? ---- */
 
 /* Rungs differ in their epochs, or they would be the same trials again. */
@@ -103,13 +129,14 @@ static lmb_status check_keys(const lmbi_tune *r, lmb_error *err)
 
 /* A point whose settings are refused, or whose keys are not known, is found out before any work; that layers do not fit
  * together there (E_SHAPE) is for the trials. */
-static lmb_status check_point(const lmbi_tune *r, const double *x, bool middle, lmb_error *err)
+static lmb_status check_point(void *ctx, const lmbi_tune *r, const double *x, bool middle, lmb_error *err)
 {
     lmb_graph *model = NULL;
     lmb_error local = LMB_ERROR_INIT;
     lmb_deployed d;
     lmb_job j;
 
+    (void)ctx;
     LMB_TRY(lmbi_tune_job(r, x, &j, err));
     lmb_status st = lmb_trial_model(&j, &model, &local);
     if (st == LMB_OK && middle)
@@ -126,28 +153,6 @@ static lmb_status check_point(const lmbi_tune *r, const double *x, bool middle, 
     lmb_graph_destroy(model);
     lmb_recipe_close(&j);
     return st == LMB_OK || (st == LMB_E_SHAPE && !middle) ? LMB_OK : LMB_FAIL(err, st, "%s", local.msg);
-}
-
-static lmb_status check_space(const lmbi_tune *r, lmb_error *err)
-{
-    double middle[LMB_TUNE_DIMS], x[LMB_TUNE_DIMS];
-
-    for (int d = 0; d < r->space.n; d++)
-        middle[d] = lmb_param_snap(&r->space.param[d], 0.5);
-    LMB_TRY(check_point(r, middle, true, err));
-    for (int d = 0; d < r->space.n; d++) {
-        const lmb_param *p = &r->space.param[d];
-        int64_t n = p->kind == LMB_PARAM_CHOICE ? p->n : 2;
-        memcpy(x, middle, sizeof x);
-        for (int64_t k = 0; k < n; k++) {
-            x[d] = lmb_param_snap(p, n > 1 ? (double)k / (double)(n - 1) : 0.5);
-            if (p->kind == LMB_PARAM_CHOICE)
-                x[d] = lmb_param_cell(p, k);
-            if (check_point(r, x, false, err) != LMB_OK)
-                return lmb_error_context(err, "tune.space, at an end of %s", p->key);
-        }
-    }
-    return LMB_OK;
 }
 
 /* Samples of one fold: as `train` would have them. */
@@ -187,7 +192,7 @@ lmb_status lmbi_tune_open(lmbi_tune *r, const char *path, const lmb_args *a, lmb
                         r->space.n, LMB_ARGS_MAX);
     LMB_TRY(check_keys(r, err));
     LMB_TRY(open_samples(r, err));
-    return check_space(r, err);
+    return each_point(r, check_point, NULL, err);
 }
 
 void lmbi_tune_close(lmbi_tune *r)
@@ -215,12 +220,46 @@ lmb_status lmb_tune_check(const char *path, const lmb_args *a, bool quiet, lmb_e
     return st;
 }
 
+/* ---- what decisions depend on ---- */
+
+typedef struct read_files {
+    lmb_trial_files all;
+    lmb_hasher taught_by; /* in the middle */
+} read_files;
+
+static lmb_status files_at(void *ctx, const lmbi_tune *r, const double *x, bool middle, lmb_error *err)
+{
+    read_files *f = ctx;
+    lmb_job j;
+
+    LMB_TRY(lmbi_tune_job(r, x, &j, err));
+    lmb_status st = middle ? lmb_trial_teacher(&j, &f->taught_by, err) : LMB_OK;
+    if (st == LMB_OK)
+        st = lmb_trial_files_of(&j, &f->all, err);
+    lmb_recipe_close(&j);
+    return st;
+}
+
+static lmb_status add_files(const lmbi_tune *r, lmb_str *out, lmb_error *err)
+{
+    read_files f = { .all = { 0 } };
+    char hex[LMB_HASH_HEX];
+
+    lmb_hash_begin(&f.taught_by);
+    lmb_status st = each_point(r, files_at, &f, err);
+    lmb_hash hash = lmb_hash_end(&f.taught_by);
+    lmb_hash_hex(&hash, hex);
+    lmb_str_addf(out, "teacher: %s\n", hex);
+    if (st == LMB_OK)
+        st = lmb_trial_files_lines(&f.all, out, err);
+    lmb_trial_files_free(&f.all);
+    return st;
+}
+
 lmb_status lmbi_tune_identity(const lmbi_tune *r, lmb_str *out, lmb_error *err)
 {
     static const char *const other[] = { "run", "tune", "launch", "plan_cache", "federation", "compress", NULL };
     lmb_tune_config c = r->c;
-    char hex[LMB_HASH_HEX];
-    lmb_hasher h;
     bool ok = true;
 
     c.trials = 1;
@@ -236,13 +275,9 @@ lmb_status lmbi_tune_identity(const lmbi_tune *r, lmb_str *out, lmb_error *err)
     }
     ok = ok && lmb_fields_dump_marked(lmb_tune_fields, &c, 0, out) == LMB_OK;
     lmb_status st = ok ? lmb_str_check(out, err) : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a configuration");
-    lmb_hash_begin(&h);
     if (st == LMB_OK)
-        st = lmb_trial_teacher(r->c.stage, &r->job, &h, err);
+        st = add_files(r, out, err);
     if (st == LMB_OK) {
-        lmb_hash hash = lmb_hash_end(&h);
-        lmb_hash_hex(&hash, hex);
-        lmb_str_addf(out, "teacher: %s\n", hex);
         lmb_identity_samples(out, "training", r->job.train);
         lmb_identity_samples(out, "validation", r->job.validation);
         st = lmb_str_check(out, err);

@@ -1,4 +1,5 @@
 /* distill/tune/journal.c - trials as lines: written when they are done, read when a search goes on. See tune.h. */
+#include <math.h>
 #include <string.h>
 
 #include "core/base/file.h"
@@ -41,6 +42,33 @@ static lmb_status numbers(const lmb_tree *line, const char *key, double *out, in
     return LMB_OK;
 }
 
+/* How the curve is divided into folds; with one, it is not written. */
+static lmb_status read_folds(const lmb_tune_config *c, const lmb_tree *line, lmb_trial *t, lmb_error *err)
+{
+    double epochs[LMB_TUNE_FOLDS];
+    int sum = 0;
+
+    if (!lmb_tree_get(line, "folds") && c->folds > 1 && c->stop.rule == LMB_TUNE_STOP_MEDIAN && t->n_curve > 0)
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "it does not say which epochs were of which fold, and tune.stop compares the same ones: this "
+            "journal is of an older version, which did not; begin again with --fresh, or name another `run`");
+    if (!lmb_tree_get(line, "folds")) {
+        t->n_folds = t->n_curve > 0;
+        t->epochs[0] = t->n_curve;
+        return LMB_OK;
+    }
+    LMB_TRY(numbers(line, "folds", epochs, (int)c->folds, &t->n_folds, err));
+    for (int i = 0; i < t->n_folds; i++) {
+        if (!(epochs[i] >= 0 && epochs[i] <= t->n_curve - sum) || epochs[i] != floor(epochs[i]))
+            return LMB_FAIL(err, LMB_E_FORMAT, "fold %d has %g epochs, of a curve of %d", i, epochs[i], t->n_curve);
+        sum += t->epochs[i] = (int)epochs[i];
+    }
+    return sum == t->n_curve
+               ? LMB_OK
+               : LMB_FAIL(err, LMB_E_FORMAT, "its folds have %d epochs, and the curve has %d", sum, t->n_curve);
+}
+
 static lmb_status read_trial(reader *d, const lmb_tree *line, lmb_error *err)
 {
     lmb_trial t = { .same = -1 };
@@ -60,6 +88,7 @@ static lmb_status read_trial(reader *d, const lmb_tree *line, lmb_error *err)
     LMB_TRY(flag(line, "failed", &t.failed, err));
     LMB_TRY(lmb_line_text(line, "why", &why, err));
     LMB_TRY(numbers(line, "curve", t.curve, LMB_TUNE_CURVE, &t.n_curve, err));
+    LMB_TRY(read_folds(d->r->c, line, &t, err));
     LMB_TRY(numbers(line, "x", t.x, LMB_TUNE_DIMS, &n, err));
     if (id != d->out->n || n != d->r->space->n || !(same >= -1 && same < id) ||
         t.share != lmb_tune_rung(d->r, (int)id).share || strlen(why) >= sizeof t.why)
@@ -135,6 +164,8 @@ static void list(lmb_str *s, const char *key, const double *v, int n)
 
 static void trial_line(const lmb_tune_request *r, const lmb_trial *t, lmb_str *s)
 {
+    double epochs[LMB_TUNE_FOLDS];
+
     lmb_str_addf(s, "{\"trial\": %d, \"values\": {", t->id);
     for (int d = 0; d < r->space->n; d++) {
         lmb_str text = LMB_STR_INIT;
@@ -157,6 +188,11 @@ static void trial_line(const lmb_tune_request *r, const lmb_trial *t, lmb_str *s
     lmb_str_add_json(s, t->why);
     list(s, "x", t->x, r->space->n);
     list(s, "curve", t->curve, t->n_curve);
+    if (r->c->folds > 1) {
+        for (int i = 0; i < t->n_folds; i++)
+            epochs[i] = t->epochs[i];
+        list(s, "folds", epochs, t->n_folds);
+    }
     lmb_str_add(s, "}");
 }
 

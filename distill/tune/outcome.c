@@ -15,15 +15,28 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The median of what trials of earlier rounds had at this step; false: too few got there. */
-static bool median_at(const lmb_tune_follow *f, int step, double *out)
+/* What it had after this epoch of this fold; NULL: it never had one. */
+static const double *at(const lmb_trial *t, int fold, int epoch)
+{
+    int before = 0;
+
+    for (int i = 0; i < fold && i < t->n_folds; i++)
+        before += t->epochs[i];
+    return fold < t->n_folds && epoch < t->epochs[fold] ? &t->curve[before + epoch] : NULL;
+}
+
+/* The median of what trials of earlier rounds had after the same epoch; false: too few got there. */
+static bool median_at(const lmb_tune_follow *f, int fold, int epoch, double *out)
 {
     double *v = malloc(sizeof *v * ((size_t)f->before + 1));
     int n = 0;
 
-    for (int i = 0; v && i < f->before; i++)
-        if (counts(&f->all->trial[i]) && f->all->trial[i].share == f->trial->share && f->all->trial[i].n_curve > step)
-            v[n++] = f->all->trial[i].curve[step];
+    for (int i = 0; v && i < f->before; i++) {
+        const lmb_trial *t = &f->all->trial[i];
+        const double *had = at(t, fold, epoch);
+        if (counts(t) && t->share == f->trial->share && had)
+            v[n++] = *had;
+    }
     bool enough = n > 0 && n >= f->c->trials;
     if (enough) {
         qsort(v, (size_t)n, sizeof *v, by_size);
@@ -33,16 +46,18 @@ static bool median_at(const lmb_tune_follow *f, int step, double *out)
     return enough;
 }
 
-bool lmb_tune_epoch(lmb_tune_follow *f, double score, bool last)
+bool lmb_tune_epoch(lmb_tune_follow *f, int fold, double score, bool last)
 {
     lmb_trial *t = f->trial;
     int step = t->n_curve;
     double median;
 
-    if (step == LMB_TUNE_CURVE) /* longer than is kept: it goes on to its end */
+    if (step == LMB_TUNE_CURVE || fold >= LMB_TUNE_FOLDS) /* longer than is kept: it goes on to its end */
         return true;
     t->curve[t->n_curve++] = score;
-    if (f->c->rule != LMB_TUNE_STOP_MEDIAN || last || step + 1 < f->c->epochs || !median_at(f, step, &median) ||
+    t->n_folds = fold + 1;
+    int epoch = t->epochs[fold]++;
+    if (f->c->rule != LMB_TUNE_STOP_MEDIAN || last || step + 1 < f->c->epochs || !median_at(f, fold, epoch, &median) ||
         score >= median)
         return true;
     t->hopeless = true;

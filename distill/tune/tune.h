@@ -9,7 +9,8 @@
  *   rungs     a method may give trials a share of their epochs (method.h); only those with the largest share that there
  *             was can be the best, or on the front
  *   hopeless  a trial is stopped after an epoch in which it is worse than the median of the finished trials of
- *             earlier rounds was after as many
+ *             earlier rounds was after the same epoch of the same fold: those whose fold had ended before that epoch
+ *             (patience, a target, fewer epochs) have no say in it
  *   failed    settings with which no training goes well (a gradient that is not finite, layers that do not fit): the
  *             reason is kept, the search goes on
  *   files     <folder>/journal.jsonl, and times.jsonl, which decides nothing but when `seconds` are over
@@ -25,7 +26,7 @@
 extern "C" {
 #endif
 
-enum { LMB_TUNE_CURVE = 400, LMB_TUNE_WHY = 200, LMB_TUNE_ROUND = 256, LMB_TUNE_TRIALS = 100000 };
+enum { LMB_TUNE_CURVE = 400, LMB_TUNE_WHY = 200, LMB_TUNE_ROUND = 256, LMB_TUNE_FOLDS = 100, LMB_TUNE_TRIALS = 100000 };
 
 typedef enum { LMB_TUNE_COST_NONE, LMB_TUNE_COST_LATENCY, LMB_TUNE_COST_BYTES, LMB_TUNE_COST_MACS } lmb_tune_cost;
 extern const char *const lmb_tune_costs[]; /* "none", "latency", "bytes", "macs", NULL */
@@ -55,7 +56,8 @@ typedef struct lmb_trial {
     bool hopeless, failed;
     bool front;             /* no other is at least as accurate and as cheap; set at the end */
     char why[LMB_TUNE_WHY]; /* it failed */
-    int n_curve;
+    int n_curve, n_folds;
+    int epochs[LMB_TUNE_FOLDS];   /* of the curve, in each fold that was begun: patience may end one early */
     double curve[LMB_TUNE_CURVE]; /* score so far, after each epoch of each fold */
 } lmb_trial;
 
@@ -66,8 +68,9 @@ typedef struct lmb_trials {
 
 /* What the training of a trial reports to. */
 typedef struct lmb_tune_follow lmb_tune_follow;
-/* After every epoch: the score so far; `last`: none follows. false: hopeless, come to an end. */
-bool lmb_tune_epoch(lmb_tune_follow *f, double score, bool last);
+/* After every epoch of every fold, from 0 on: the score so far; `last`: no epoch follows in any fold. false: hopeless,
+ * come to an end. */
+bool lmb_tune_epoch(lmb_tune_follow *f, int fold, double score, bool last);
 
 typedef struct lmb_tune_request {
     const lmb_tune_config *c;

@@ -541,7 +541,7 @@ END_TEST
 
 LMB_TEST_MAIN("distill/search_loop", tcase_add_checked_fixture(tc_, begin, end); tcase_set_timeout(tc_, 120);
               add(what_takes_longer_is_rejected); add(a_moment_decides_nothing);
-              add(a_slower_machine_makes_no_slower_model); 
+              add(a_slower_machine_makes_no_slower_model);
               add_loop(a_time_is_that_of_a_moment, 5); add(a_faster_machine_saves_nothing);
               add(a_little_slower_is_no_reason); add(a_near_limit_is_tried_for);
               add(only_what_is_within_limits_is_finished); add(multipliers_outlive_an_end);

@@ -29,6 +29,7 @@ typedef struct world {
     const lmb_method *method;
     int trained, stop_at; /* E_STOPPED in this trial; -1: never */
     bool bad;             /* some settings fail */
+    bool folded;          /* train_folds()      */
 } world;
 
 /* Accuracy of a hill at lr 0.03, width 20, with adam a little better. */
@@ -53,8 +54,35 @@ static lmb_status train(void *ctx, int id, const double *x, lmb_tune_follow *f, 
     int epochs = (int)ceil(4 * lmb_tune_rung(&q, id).share);
     for (int epoch = 1; epoch <= epochs; epoch++) {
         *score = hill(w, x) * epoch / 4;
-        if (!lmb_tune_epoch(f, *score, epoch == epochs))
+        if (!lmb_tune_epoch(f, 0, *score, epoch == epochs))
             break;
+    }
+    *spread = 0;
+    return LMB_OK;
+}
+
+/* Two folds, each as long as it goes on improving. The first five trials learn slowly, and are at 0.85 in the end; the
+ * sixth is at 0.92 early, so that patience ends its first fold; the seventh is good in its first fold alone. */
+static lmb_status train_folds(void *ctx, int id, const double *x, lmb_tune_follow *f, double *score, double *spread,
+                              lmb_error *e)
+{
+    world *w = ctx;
+    int epochs = id < 5 ? 14 : 9;
+    double top = id < 5 ? 0.85 : 0.92, sum = 0;
+    bool goes_on = true;
+
+    (void)x, (void)e;
+    w->trained++;
+    for (int fold = 0; fold < 2 && goes_on; fold++) {
+        double best = 0;
+        for (int epoch = 0; epoch < epochs && goes_on; epoch++) {
+            best = 0.55 + (top - 0.55) * fmin(1, epoch / 8.0);
+            if (id == 6 && fold == 1)
+                best = 0.3;
+            goes_on = lmb_tune_epoch(f, fold, (sum + best) / (fold + 1), fold == 1 && epoch + 1 == epochs);
+        }
+        sum += best;
+        *score = sum / (fold + 1);
     }
     *spread = 0;
     return LMB_OK;
@@ -94,7 +122,8 @@ static lmb_status search(world *w, const char *folder, const char *identity, lmb
     snprintf(path, sizeof path, "%s/%s", dir, folder);
     ck_ok(lmbi_comm_open_self(&comm, &err));
     lmb_tune_request r = {
-        &w->c, &w->space, w->method, w->options, path, identity, comm, train, w->c.cost ? cost : NULL, NULL, w
+        &w->c, &w->space, w->method, w->options, path, identity, comm, w->folded ? train_folds : train,
+        w->c.cost ? cost : NULL, NULL, w
     };
     lmb_error_clear(&err);
     lmb_status st = lmb_tune_run(&r, out, &err);
@@ -294,6 +323,62 @@ START_TEST(hopeless_ones_are_stopped_and_failures_kept)
 }
 END_TEST
 
+static void write_journal(const char *folder, const char *text)
+{
+    char path[400];
+
+    snprintf(path, sizeof path, "%s/%s/journal.jsonl", dir, folder);
+    ck_ok(lmb_file_write(path, text, strlen(text), &err));
+}
+
+/* A fold that ended early is not compared with what others had of it after as many epochs in all; a journal tells the
+ * folds apart, and one that does not is refused where that matters. */
+START_TEST(the_median_is_of_the_same_epoch_of_the_same_fold)
+{
+    lmb_trials t;
+    world w;
+
+    open_world(&w, methods[0]);
+    w.folded = true;
+    w.c.folds = 2;
+    w.c.round = 5;
+    w.c.trials = 5;
+    w.c.stop = (lmb_tune_stop_config){ LMB_TUNE_STOP_MEDIAN, 1, 5 };
+    ck_ok(search(&w, "folded", "a", &t));
+    lmb_trials_free(&t);
+    w.c.trials = 7;
+    ck_ok(search(&w, "folded", "a", &t)); /* the first five are read again */
+    ck_assert_int_eq(w.trained, 7);
+    const lmb_trial *good = &t.trial[5], *bad = &t.trial[6];
+    ck_assert_msg(!good->hopeless && good->n_folds == 2 && good->epochs[0] == 9 && good->epochs[1] == 9,
+                  "%d folds, the last with %d epochs", good->n_folds, good->epochs[good->n_folds - 1]);
+    ck_assert_int_eq(lmb_trials_best(&t), 5);
+    ck_assert_msg(bad->hopeless && bad->n_folds == 2 && bad->epochs[0] == 9 && bad->epochs[1] == 1,
+                  "%d folds, the last with %d epochs", bad->n_folds, bad->epochs[bad->n_folds - 1]);
+    lmb_trials_free(&t);
+
+    static char lie[1 << 14];
+    char *whole = journal_of("folded"), *found;
+    snprintf(lie, sizeof lie, "%s", whole);
+    free(whole);
+    ck_assert_ptr_nonnull(found = strstr(lie, "\"folds\": [14, 14]"));
+    memcpy(found, "\"folds\": [14, 15]", 17);
+    write_journal("folded", lie);
+    ck_assert_int_eq(search(&w, "folded", "a", &t), LMB_E_FORMAT);
+    ck_assert_msg(strstr(err.msg, "fold 1 has 15 epochs"), "%s", err.msg);
+    while ((found = strstr(lie, "\"folds\"")) != NULL)
+        memcpy(found, "\"older\"", 7);
+    write_journal("folded", lie);
+    ck_assert_int_eq(search(&w, "folded", "a", &t), LMB_E_ARG);
+    ck_assert_msg(strstr(err.msg, "of an older version") && strstr(err.msg, "--fresh"), "%s", err.msg);
+    w.c.stop.rule = LMB_TUNE_STOP_NONE;
+    ck_ok(search(&w, "folded", "a", &t));
+    ck_assert_int_eq(w.trained, 7);
+    lmb_trials_free(&t);
+    close_world(&w);
+}
+END_TEST
+
 /* A space of four points: the grid has four trials, and others take over what was seen of the same values. */
 START_TEST(small_spaces_are_not_tried_twice)
 {
@@ -391,5 +476,5 @@ static void end(void) { temp_remove(dir); }
 
 LMB_TEST_MAIN("distill/tune", tcase_add_checked_fixture(tc_, begin, end); add_loop(methods_search_and_go_on, METHODS);
               add(methods_do_what_they_are_for); add(halving_keeps_the_better_ones);
-              add(hopeless_ones_are_stopped_and_failures_kept); add(small_spaces_are_not_tried_twice);
-              add(a_corner_of_a_grid_is_refused); add(refusals);)
+              add(hopeless_ones_are_stopped_and_failures_kept); add(the_median_is_of_the_same_epoch_of_the_same_fold);
+              add(small_spaces_are_not_tried_twice); add(a_corner_of_a_grid_is_refused); add(refusals);)

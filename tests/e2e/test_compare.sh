@@ -59,8 +59,12 @@ head -c $(( $(head -3 "$dir/out/journal.jsonl" | wc -c) + 20 )) "$dir/out/journa
 compare 0 "$dir/poor.yaml" "$dir/good.yaml" --seeds 1,2,3
 cmp "$dir/whole.json" "$dir/out/compare.json" || fail "resumed, the figures differ"
 
-compare 0 "$dir/good.yaml" "$dir/twin.yaml" --seeds 1,2 --fresh
+compare 0 "$dir/good.yaml" "$dir/twin.yaml" --seeds 1,2 --fresh --set train.batch=25 --set train.schedule.name=cosine
 says "no difference is shown"
+# the report has the recipes as they were trained: with --set, and with what nobody named
+for line in "batch: 25" "name: cosine" "label_smoothing: 0"; do
+    [ "$(grep -c "^ *$line" "$dir/out/report.html")" -ge 2 ] || fail "the report does not say '$line' of both recipes"
+done
 compare 0 "$dir/good.yaml" "$dir/poor.yaml" "$dir/twin.yaml" --seeds 1,2 --folds 3 --fresh
 says "the recipes are not all alike (repeated measures"
 says "3 folds, whose common samples are allowed for"

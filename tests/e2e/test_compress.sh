@@ -142,6 +142,18 @@ grep -q '"method": "tune, halving", "front": [12], "beaten": [0-9]*, "beats": [0
 grep -q "<h2>Beside other searches</h2>" "$dir/first/compress/report.html" || fail "report.html shows no other search"
 grep -q "tune, halving: [0-9.]* % at [0-9]" "$dir/first/compress/report.html" || fail "the picture has no point of the other search"
 
+# a tuning of thousands of trials is longer than any configuration
+awk 'BEGIN {
+    printf "{\"method\": \"nsga2\", \"cost\": \"bytes\", \"trials\": [\n"
+    for (i = 0; i < 12000; i++)
+        printf "%s  {\"trial\": %d, \"state\": \"done\", \"front\": %s, \"score\": 0.5, \"cost\": 900, \"values\": {\"train.lr\": 0.1, \"model.width\": 8}}",
+            i ? ",\n" : "", i, i == 7000 ? "true" : "false"
+    print " ]}"
+}' >"$dir/long.json"
+[ "$(wc -c <"$dir/long.json")" -gt 1048576 ] || fail "12,000 trials are short"
+compress 0 --set "compress.compare_front=[$dir/long.json]"
+grep -q '"method": "tune, nsga2", "front": 1, ' "$front" || fail "front.json does not speak of a long tuning"
+
 # each technique alone, and all of them in one picture, at one accuracy
 teacher="--set compress.teacher=$dir/first/teacher/model.onnx --set compress.steps=1"
 compress 0 $teacher --set run="$dir/channels" --set "compress.moves=[channels]"

@@ -127,4 +127,14 @@ fi
 for c in "$configs"/*/*.yaml; do
     "$limbeck" config show "$c" >"$dir/out" 2>"$dir/err" || fail "$c"
 done
+# said_in_head CONFIG [--set ...]: and what its head says to --set is sound
+said_in_head() {
+    c=$configs/fashion-mnist/$1.yaml; shift
+    sets=$(sed -n '/^#/!q; p' "$c" | grep -o -e '--set [a-z][^ `]*')
+    [ -n "$sets" ] || fail "the head of $c has no --set"
+    "$limbeck" config check "$c" $sets --set data.path="$dir/idx" --set data.classes=3 --set split.train=10 \
+        --set split.validation=10 --set split.clients=70 "$@" >"$dir/out" 2>"$dir/err" || fail "$c:" $sets
+}
+said_in_head tune
+said_in_head private-journey --set federation.alpha=1000
 exit $bad

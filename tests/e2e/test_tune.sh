@@ -145,6 +145,18 @@ tune 2 --set run="$dir/refused" $halving --set teacher.train.epochs=3
 says "the first rung of halving has 1/4 of the epochs, and there are 3"
 tune 0 --set run="$dir/failed" --set tune.method=random --set tune.trials=4 --set "tune.space={teacher.train.lr: {real: [900, 1000]}}" --set teacher.model.hidden=[16,16,16,16] --set teacher.train.epochs=8
 grep -q '"state": "failed"' "$dir/failed/tune/tune.json" || fail "a rate of 900 went well"
+# what the search before has found is not the answer of one that finds nothing, begun afresh or in an emptied journal; a
+# refused one takes nothing away
+nothing="--set tune.method=random --set tune.trials=2 --set tune.round=2 --set teacher.model.hidden=[16,16,16,16] --set teacher.model.scale=1000"
+for again in --fresh ""; do
+    tune 0 --set run="$dir/stale" --set tune.trials=4 --fresh
+    tune 2 --set run="$dir/stale" --fresh --set tune.trials=0
+    [ -s "$dir/stale/tune/best.yaml" ] || fail "a refused search has removed best.yaml"
+    [ -n "$again" ] || rm "$dir/stale/tune/journal.jsonl"
+    tune 0 --set run="$dir/stale" $again $nothing --set "tune.space={teacher.train.lr: {real: [990, 1000]}}"
+    grep -q '"best": null' "$dir/stale/tune/tune.json" || fail "a rate of 1,000 went well"
+    [ -e "$dir/stale/tune/best.yaml" ] && fail "best.yaml is of another search"
+done
 # a student with a teacher: which must be there, and be the same one
 student="--set tune.stage=student --set run=$dir/taught --set tune.trials=3 --set tune.method=random --set tune.round=3"
 mlp="{name: mlp, hidden: [6], mean: 120, scale: 0.015}"
