@@ -59,12 +59,12 @@ static void samples_of(const lmb_recipes *r, pair *p)
     p->mcnemar = lmb_p_together(each, r->seeds);
 }
 
-/* What the difference of a block varies by from one choice of its samples to another: of n samples, each of which
- * differs with the share that did. */
+/* What the mean difference varies by from one choice of samples to another, each of which differs with the share that
+ * did: however many seeds there are, all answer the same samples, and so do all folds together. */
 static double of_samples(const lmb_recipes *r, const pair *p)
 {
-    double n = (double)r->samples / (r->folds > 1 ? r->folds : 1);
-    return (double)(p->lost + p->won) / ((double)r->seeds * (double)r->samples) / n;
+    double n = (double)r->samples;
+    return (double)(p->lost + p->won) / ((double)r->seeds * n) / n;
 }
 
 static int all_pairs(const lmb_recipes *r, pair out[PAIRS])

@@ -24,6 +24,7 @@ const lmb_field lmb_prune_magnitude_fields[] = {
 };
 
 enum { HALF = 1 << 16 };
+enum { PATTERN_MOST = 8, PATTERN_ROWS = 64 }; /* of weights with zeros by chance no so many rows have one each */
 
 struct lmb_masks {
     lmb_prune_magnitude c;
@@ -113,9 +114,26 @@ failed:
     return st;
 }
 
-/* Rows are outputs, dimension 0. */
-static bool is_sparse(const lmb_value *x, size_t *zeros)
+/* Has every row of some length a zero, as weights of a pattern have and no others? */
+static bool keeps_pattern(const lmb_graph *model, lmb_vid weight)
 {
+    const lmb_value *x = &model->value[weight];
+    int axis = x->data ? lmb_pattern_axis(model, weight) : -1;
+    int64_t rows, over;
+
+    for (int m = 2; axis >= 0 && m <= PATTERN_MOST; m++) {
+        lmb_pattern_count(x->data, &x->shape, axis, (lmb_pattern){ m - 1, m }, &rows, &over);
+        if (rows >= PATTERN_ROWS && over == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Has pruning been at work in x, which is no selection of channels, and how many zeros are there? Rows are outputs,
+ * dimension 0. */
+static bool look_at(const lmb_graph *model, lmb_vid weight, bool *selection, size_t *zeros)
+{
+    const lmb_value *x = &model->value[weight];
     size_t n = (size_t)lmb_shape_count(&x->shape), each = n / (size_t)(x->shape.d[0] ? x->shape.d[0] : 1), most = 0;
     const float *w = x->data;
 
@@ -127,12 +145,14 @@ static bool is_sparse(const lmb_value *x, size_t *zeros)
         *zeros += each - left;
         most = left > most ? left : most;
     }
-    return most > 1 && 2 * *zeros >= n;
+    *selection = most <= 1;
+    return !*selection && (2 * *zeros >= n || keeps_pattern(model, weight));
 }
 
 lmb_status lmb_masks_hold(const lmb_graph *model, lmb_masks **out, double *share, lmb_error *err)
 {
     size_t zeros, held = 0, all = 0;
+    bool sparse = false;
     lmb_masks *m;
 
     *out = NULL;
@@ -144,13 +164,16 @@ lmb_status lmb_masks_hold(const lmb_graph *model, lmb_masks **out, double *share
     }
     for (int i = 0; i < m->layout->n; i++) {
         const lmb_segment *s = &m->layout->segment[i];
-        m->free[i] = !is_pruned(s) || !is_sparse(&model->value[s->value], &zeros);
-        all += is_pruned(s) ? s->count : 0;
+        m->free[i] = true;
+        if (!is_pruned(s))
+            continue;
+        sparse |= look_at(model, s->value, &m->free[i], &zeros);
+        all += s->count;
         held += m->free[i] ? 0 : zeros;
     }
     if (share)
-        *share = all ? (double)held / (double)all : 0;
-    if (held)
+        *share = sparse ? (double)held / (double)all : 0;
+    if (sparse)
         *out = m;
     else
         lmb_masks_destroy(m);

@@ -37,10 +37,11 @@ typedef struct lmb_masks lmb_masks;
  *   errors  E_ARG for a schedule that the training is too short for, and a pattern that no layer has rows for */
 LMB_MUST_CHECK lmb_status lmb_masks_create(const lmb_prune_magnitude *config, const lmb_graph *model, int64_t epochs,
                                            int64_t batches, lmb_masks **out, lmb_error *err);
-/* For a model that comes from elsewhere: its sparse tensors keep their zeros. A weight tensor is sparse if at least
- * half of it is exactly zero and some output has more than one weight that is not: what selects channels, one of each
- * (integer_form.h), and what is zero altogether are no work of pruning.
- *   *out    NULL: no tensor is, as of every model that was just made
+/* For a model that comes from elsewhere: a sparse one keeps its zeros, in all its weights. It is sparse if of some
+ * weight tensor at least half is exactly zero, or it keeps a pattern (pattern.h: of 64 rows or more each has a zero),
+ * and some output has more than one weight that is not: what selects channels, one of each (integer_form.h), and what
+ * is zero altogether are no work of pruning, and not held.
+ *   *out    NULL: it is not, as every model that was just made
  *   share   may be NULL; of all weights, that are held */
 LMB_MUST_CHECK lmb_status lmb_masks_hold(const lmb_graph *model, lmb_masks **out, double *share, lmb_error *err);
 void lmb_masks_destroy(lmb_masks *m);

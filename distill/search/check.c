@@ -1,10 +1,10 @@
 /* distill/search/check.c - what is refused before any work. See search.h. */
-#include <math.h>
 #include <string.h>
 
 #include "distill/quantize/bits.h"
 #include "distill/quantize/integer_form.h"
 #include "distill/search/internal.h"
+#include "distill/tune/significance.h"
 
 /* A drop so small that even a model that answers like the teacher could not show it is no question to ask. */
 lmb_status lmbi_search_check_held_out(const lmbi_search *s, lmb_error *err)
@@ -98,12 +98,19 @@ lmb_status lmb_search_ranks_share(const lmb_search_request *r, lmb_error *err)
     return lmb_judge_ranks_share(&c, r->train->n, r->comm->size, err);
 }
 
+bool lmbi_search_beyond_guessing(int64_t right, int64_t n, int classes)
+{
+    if (right == 0 || right == n)
+        return right > 0;
+    return lmb_beta_share((double)right, (double)(n - right) + 1, 1.0 / classes) < 0.01;
+}
+
 /* Who teaches must know more than nothing: hours of lessons would end in it, and there is nothing to lose. */
 static lmb_status check_knows(const lmbi_search *s, const char *who, int64_t right, lmb_error *err)
 {
-    double n = (double)s->r->held_out->n, k = s->r->train->classes, guess = n / k;
+    double n = (double)s->r->held_out->n, k = s->r->train->classes;
 
-    if ((double)right > guess + 3 * sqrt(guess * (1 - 1 / k)))
+    if (lmbi_search_beyond_guessing(right, s->r->held_out->n, s->r->train->classes))
         return LMB_OK;
     return LMB_FAIL(err, LMB_E_ARG,
                     "%s: %.4g %% of the held-out samples are answered rightly, about as many as guessing among %g "

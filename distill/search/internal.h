@@ -42,6 +42,8 @@ bool lmbi_search_loses_little(const lmbi_search *s, const lmb_point *p, double s
 LMB_MUST_CHECK lmb_status lmbi_search_check_held_out(const lmbi_search *s, lmb_error *err);
 /* What the search begins with: s->start and s->qat. */
 LMB_MUST_CHECK lmb_status lmbi_search_check_form(lmbi_search *s, lmb_error *err);
+/* Would who guesses among so many classes seldom (once in 100 times) answer so many of n samples rightly? */
+bool lmbi_search_beyond_guessing(int64_t right, int64_t n, int classes);
 LMB_MUST_CHECK lmb_status lmbi_search_check_teachers(const lmbi_search *s, lmb_error *err);
 
 /* ---- finish.c: the cheapest accepted point that is within the accuracy once it is finished ---- */

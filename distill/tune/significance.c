@@ -73,7 +73,8 @@ lmb_t_test lmb_t_paired(const double *a, const double *b, int n, double overlap,
         r.mean += (a[i] - b[i]) / n;
     for (int i = 0; i < n; i++)
         squares += (a[i] - b[i] - r.mean) * (a[i] - b[i] - r.mean);
-    double error = sqrt(fmax(squares / (n - 1), least) * (1.0 / n + overlap)), reach = error * lmb_t_quantile(0.05, r.df);
+    double error = sqrt(fmax(squares / (n - 1) * (1.0 / n + overlap), least));
+    double reach = error * lmb_t_quantile(0.05, r.df);
     r.t = ratio(r.mean, error);
     r.p = lmb_t_tails(r.t, r.df);
     r.lo = r.mean - reach;
@@ -110,10 +111,12 @@ static squares squares_of(const double *y, int recipes, int blocks)
     return s;
 }
 
-static lmb_anova anova(const squares *s, double error, double df1, double df2, double least)
+/* The mean of a - b over the blocks has twice the variance of a run, over their number: so for two recipes F is the
+ * square of the t that lmb_t_paired has for the same `least`. */
+static lmb_anova anova(const squares *s, double error, double df1, double df2, int blocks, double least)
 {
     /* What rounding leaves of sums that cancel is no variance. */
-    double of_a_run = fmax(error > 1e-13 * s->all ? error / df2 : 0, least / 2);
+    double of_a_run = fmax(error > 1e-13 * s->all ? error / df2 : 0, blocks * least / 2);
     lmb_anova a = { ratio(s->recipes / df1, of_a_run), df1, df2, 1 };
 
     a.p = lmb_f_tail(a.f, df1, df2);
@@ -123,13 +126,13 @@ static lmb_anova anova(const squares *s, double error, double df1, double df2, d
 lmb_anova lmb_anova_blocks(const double *y, int recipes, int blocks, double least)
 {
     squares s = squares_of(y, recipes, blocks);
-    return anova(&s, s.all - s.recipes - s.blocks, recipes - 1, (recipes - 1.0) * (blocks - 1), least);
+    return anova(&s, s.all - s.recipes - s.blocks, recipes - 1, (recipes - 1.0) * (blocks - 1), blocks, least);
 }
 
 lmb_anova lmb_anova_one_way(const double *y, int recipes, int blocks, double least)
 {
     squares s = squares_of(y, recipes, blocks);
-    return anova(&s, s.all - s.recipes, recipes - 1, recipes * (blocks - 1.0), least);
+    return anova(&s, s.all - s.recipes, recipes - 1, recipes * (blocks - 1.0), blocks, least);
 }
 
 double lmb_mcnemar(const lmb_paired *p)

@@ -37,13 +37,14 @@ double lmb_t_quantile(double p, double df);
 typedef struct lmb_t_test {
     double mean, lo, hi, t, df, p;
 } lmb_t_test; /* mean of a - b and its 95 % interval */
-/* n >= 2 blocks. overlap: n_test / n_train where blocks are folds, else 0. least: variance of a - b of a block. */
+/* n >= 2 blocks. overlap: n_test / n_train where blocks are folds, else 0. least: the variance that the mean of a - b
+ * has at least, however alike the blocks are: that of the samples which they have in common. */
 lmb_t_test lmb_t_paired(const double *a, const double *b, int n, double overlap, double least);
 
 typedef struct lmb_anova {
     double f, df1, df2, p;
 } lmb_anova;
-/* y: [recipes, blocks], at least 2 of both. Blocks are the same for all recipes... */
+/* y: [recipes, blocks], at least 2 of both. least: as above, of two recipes. Blocks are the same for all recipes... */
 lmb_anova lmb_anova_blocks(const double *y, int recipes, int blocks, double least);
 /* ... or have nothing to do with each other. */
 lmb_anova lmb_anova_one_way(const double *y, int recipes, int blocks, double least);

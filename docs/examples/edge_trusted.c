@@ -8,6 +8,7 @@
  * From here on nobody may write into the file itself, which is read as long as the model runs: an update is a new file
  * under the same name (rename). Where that can not be had, read it into memory before it is opened, as edge.c does.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
@@ -26,14 +27,16 @@ static int signed_by(void *key, const uint8_t *bytes, size_t n, const uint8_t *s
            crypto_sign_verify_detached(signature + 32, bytes, n, key) == 0;
 }
 
-/* The number in a file: 0 without a file; what is no number is not taken for one. */
+/* The number in a file: 0 where there is none. One that can not be read, or holds something else, is no reason to run
+ * what is older. */
 static int read_last(const char *path, uint64_t *last)
 {
     FILE *f = fopen(path, "r");
-    int ok = !f || fscanf(f, "%" SCNu64, last) == 1;
-    if (f)
-        fclose(f);
-    return ok;
+    if (!f)
+        return errno == ENOENT;
+    int ok = fscanf(f, "%" SCNu64, last) == 1, end = fgetc(f);
+    fclose(f);
+    return ok && (end == '\n' || end == EOF);
 }
 
 /* Whole or not at all, as power can go at any time. */

@@ -483,7 +483,62 @@ START_TEST(zeros_that_came_are_held)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/prune_masks", add(the_least_go); add(the_share_rises_with_the_cube); add(two_of_four);
+/* A pattern that takes less than half is one too, zeros that fell by chance are none; and what is sparse somewhere keeps
+ * all its zeros. */
+START_TEST(a_pattern_that_came_is_held)
+{
+    lmb_masks *m;
+    double share;
+
+    set_up();
+    lmb_vid second = LMB_NONE, last = LMB_NONE;
+    uint32_t dice = 1;
+    for (int v = 0; v < model->n_values; v++)
+        if (model->value[v].role == LMB_ROLE_PARAMETER && model->value[v].shape.n >= 2)
+            *(model->value[v].shape.d[1] == 8 ? &second : &last) = v; /* [12, 8, 3, 3]; [4, 12] comes after it */
+    ck_assert(second != LMB_NONE && last != LMB_NONE);
+    size_t n = (size_t)lmb_shape_count(&model->value[second].shape),
+           k = (size_t)lmb_shape_count(&model->value[last].shape);
+    float *w = malloc(n * sizeof *w), *head = malloc(k * sizeof *head);
+    for (int pattern = 0; pattern < 2; pattern++) {
+        for (size_t i = 0; i < n; i++)
+            w[i] = pattern || (dice = dice * 1664525u + 1013904223u) >> 30 ? 1 + (float)i : 0; /* a quarter, anywhere */
+        if (pattern)
+            lmb_pattern_prune(w, &model->value[second].shape, 1, 4, 1);
+        for (size_t i = 0; i < k; i++)
+            head[i] = i % 10 ? 1 : 0;
+        ck_ok(lmb_graph_set_data(model, second, w, &err));
+        ck_ok(lmb_graph_set_data(model, last, head, &err));
+        ck_ok(lmb_masks_hold(model, &m, &share, &err));
+        ck_assert_int_eq(m != NULL, pattern);
+        if (!m)
+            continue;
+        lmb_state_layout *l;
+        ck_ok(lmb_state_layout_create(model, &l, &err));
+        float *state = malloc(l->count * sizeof *state);
+        lmb_trainer_state s = { .layout = l, .state = state };
+        for (int i = 0; i < l->n; i++)
+            memcpy(state + l->segment[i].offset, model->value[l->segment[i].value].data,
+                   l->segment[i].count * sizeof *state);
+        lmb_masks_apply(m, &s);
+        for (size_t i = 0; i < l->count; i++)
+            state[i] = 7;
+        lmb_masks_apply(m, &s);
+        size_t zero = 0;
+        for (size_t i = 0; i < l->count; i++)
+            zero += state[i] == 0;
+        ck_assert_uint_eq(zero, n / 4 + (k + 9) / 10);
+        free(state);
+        lmb_state_layout_destroy(l);
+        lmb_masks_destroy(m);
+    }
+    free(w);
+    free(head);
+    tear_down();
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/prune_masks", add(a_pattern_that_came_is_held); add(the_least_go); add(the_share_rises_with_the_cube); add(two_of_four);
               add(zeros_that_came_are_held); add(a_pattern_grows); add(a_schedule_that_does_not_fit_is_refused); add(zeros_stay_and_the_target_is_met);
               add(gone_on_and_on_more_threads_is_the_same_run); add(no_training_ends_before_its_schedule);
               add(a_pattern_without_rows_is_refused);)

@@ -232,6 +232,17 @@ START_TEST(only_some_moves)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/search_arithmetic", add(a_last_training_goes_out_where_it_is_better); add(only_some_moves);
+/* Beside the binomial's tail: 8 of 9 with two classes are (9 + 1) / 512, 9 of 9 are all there are. */
+START_TEST(who_guesses_is_told_by_counts)
+{
+    ck_assert(lmbi_search_beyond_guessing(9, 9, 2) && lmbi_search_beyond_guessing(2, 2, 2));
+    ck_assert(!lmbi_search_beyond_guessing(8, 9, 2) && !lmbi_search_beyond_guessing(0, 9, 2));
+    ck_assert(lmbi_search_beyond_guessing(9, 10, 3) && !lmbi_search_beyond_guessing(5, 10, 4));
+    ck_assert(!lmbi_search_beyond_guessing(1000, 10000, 10) && !lmbi_search_beyond_guessing(1065, 10000, 10));
+    ck_assert(lmbi_search_beyond_guessing(1075, 10000, 10) && lmbi_search_beyond_guessing(9300, 10000, 10));
+}
+END_TEST
+
+LMB_TEST_MAIN("distill/search_arithmetic", add(who_guesses_is_told_by_counts); add(a_last_training_goes_out_where_it_is_better); add(only_some_moves);
               add(pairs_are_counted); add(exact_mcnemar); add(tango_known_answer); add(tango_structure);
               add(least_samples); add(units); add(worst_limit_first); add(multipliers_follow_the_violation);)

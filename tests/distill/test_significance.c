@@ -109,13 +109,18 @@ START_TEST(nothing_differs_or_all_do)
     ck_assert(same.p == 1 && same.mean == 0 && same.lo == 0 && same.hi == 0);
     ck_assert(all.p == 0 && all.mean == 0.25);
     ck_assert(lmb_anova_blocks(y, 2, 3, 0).p == 0);
-    /* of counts that differ by the same by chance: as much as samples let them differ */
-    lmb_t_test counts = lmb_t_paired(a, b, 3, 0, 0.03);
-    lmb_anova of_them = lmb_anova_blocks(y, 2, 3, 0.03);
-    ck_assert_double_eq_tol(counts.t, 0.25 / sqrt(0.03 / 3), 1e-12);
+    /* of counts that differ by the same by chance: as much as samples let them differ, which seeds do not divide */
+    lmb_t_test counts = lmb_t_paired(a, b, 3, 0, 0.01);
+    lmb_anova of_them = lmb_anova_blocks(y, 2, 3, 0.01);
+    ck_assert_double_eq_tol(counts.t, 0.25 / sqrt(0.01), 1e-12);
     ck_assert_double_eq_tol(of_them.f, counts.t * counts.t, 1e-9);
     ck_assert(counts.p > 0.1 && fabs(counts.p - of_them.p) < 1e-9 && counts.lo < 0 && counts.hi > 0.5);
-    ck_assert_double_eq_tol(lmb_t_paired(a, b, 3, 0, 0.01).p, lmb_t_tails(0.25 / sqrt(0.01 / 3), 2), 1e-12);
+    ck_assert_double_eq_tol(lmb_anova_one_way(y, 2, 3, 0.03).f, 0.25 * 0.25 / 0.03, 1e-9);
+    ck_assert_double_eq_tol(lmb_t_paired(a, b, 3, 0, 0.02).p, lmb_t_tails(0.25 / sqrt(0.02), 2), 1e-12);
+    /* 4 of 200 samples, the same for each of so many seeds: McNemar's exact test says 0.125 */
+    static const double always[10] = { 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.02 }, never[10] = { 0 };
+    for (int seeds = 2; seeds <= 10; seeds++)
+        ck_assert_double_ge(lmb_t_paired(always, never, seeds, 0, 4.0 / 200 / 200).p, 0.05);
     ck_assert(lmb_anova_blocks(flat, 2, 2, 0).p == 1 && lmb_anova_one_way(flat, 2, 2, 0).p == 1);
 }
 END_TEST

@@ -84,6 +84,10 @@ else
     must "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/last"
     echo none >"$dir/last"
     refused 1 "not the number of a release" "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/last"
+    echo 9x >"$dir/last"
+    refused 1 "not the number of a release" "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/last"
+    ln -s round "$dir/round" # one that is there and can not be opened
+    refused 1 "not the number of a release" "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/round"
     refused 1 "cannot read $dir/nothing.lmb" "$dir/trusted" "$dir/nothing.lmb" "$dir/pixels"
     refused 1 "cannot read $dir/nothing" "$dir/trusted" "$dir/net.lmb" "$dir/nothing"
     for at in 96 65 64 1; do # bytes from the end: the signer's key, then the signature
