@@ -69,18 +69,28 @@ static double time_limit(const char *root)
     return quota > 0 && every > 0 ? quota / every : 0;
 }
 
+/* Products of bf16 run at twice the rate of f32 on one processor, at half of it on another of the same instructions. */
+static void say_bf16(char *to, size_t cap)
+{
+    double f32 = lmb_cpu_peak(LMB_F32), ratio = lmb_cpu_peak(LMB_BF16) / f32;
+
+    snprintf(to, cap, " (%.0f GFLOP/s a core); train.precision=bf16 has %.2g times that rate here%s", f32 / 1e9, ratio,
+             ratio < 1 ? ": it saves memory, seldom time" : "");
+}
+
 static void check_processor(lmb_findings *all)
 {
     const lmb_backend *list[LMB_CPU_BACKENDS];
     lmb_str s = LMB_STR_INIT;
     lmb_finding *f = lmb_finding_add(all, "processor", LMB_FINE);
-    bool bf16 = lmb_cpu_backends_bf16("cpu", list, &(lmb_error)LMB_ERROR_INIT) == LMB_OK;
+    char bf16[140] = "";
 
+    if (lmb_cpu_backends_bf16("cpu", list, &(lmb_error)LMB_ERROR_INIT) == LMB_OK)
+        say_bf16(bf16, sizeof bf16);
     lmb_cpu_machine(&s);
     snprintf(f->found, sizeof f->found, "%s", s.text ? s.text : "unknown");
     lmb_str_free(&s);
-    snprintf(f->use, sizeof f->use, "kernels of oneDNN and our own in f32%s",
-             bf16 ? " and, with train.precision=bf16, in bf16" : "");
+    snprintf(f->use, sizeof f->use, "kernels of oneDNN and our own in f32%s", bf16);
     if (!lmb_backend_onednn()) {
         f->health = LMB_ABSENT;
         snprintf(f->use, sizeof f->use, "our own kernels, without oneDNN's");

@@ -1,6 +1,6 @@
-/* docs/examples/edge_trusted.c - a model in a file that others may have touched, run where it lies (edge.c reads it into
- * memory and believes it): with the public key that `limbeck sign` printed it runs only what the key's owner has signed,
- * and with a file for the number of the last release nothing older than that.
+/* docs/examples/edge_trusted.c - a model in a file that others may have touched, run where it lies (edge.c reads it
+ * into memory and believes it): with the public key that `limbeck sign` printed it runs only what the key's owner has
+ * signed, and with a file for the number of the last release nothing older than that.
  *
  *     edge_trusted MODEL.lmb PIXELS [PUBLIC-KEY [LAST]]      PIXELS: images of bytes, one plane a channel, row by row
  *     cc edge_trusted.c $(pkg-config --cflags --libs limbeck-edge libsodium) -o edge_trusted
@@ -27,16 +27,21 @@ static int signed_by(void *key, const uint8_t *bytes, size_t n, const uint8_t *s
            crypto_sign_verify_detached(signature + 32, bytes, n, key) == 0;
 }
 
-/* The number in a file: 0 where there is none. One that can not be read, or holds something else, is no reason to run
- * what is older. */
+/* The number in a file, one line: 0 where there is no file. One that can not be read, or holds anything else, is no
+ * reason to run what is older. */
 static int read_last(const char *path, uint64_t *last)
 {
+    char line[24], *end;
     FILE *f = fopen(path, "r");
     if (!f)
         return errno == ENOENT;
-    int ok = fscanf(f, "%" SCNu64, last) == 1, end = fgetc(f);
+    size_t n = fread(line, 1, sizeof line - 1, f);
+    int ok = !ferror(f);
     fclose(f);
-    return ok && (end == '\n' || end == EOF);
+    line[n] = errno = 0;
+    *last = strtoull(line, &end, 10);
+    end += *end == '\n';
+    return ok && line[0] >= '0' && line[0] <= '9' && errno == 0 && end == line + n;
 }
 
 /* Whole or not at all, as power can go at any time. */
@@ -62,7 +67,7 @@ int main(int argc, char **argv)
         (argc > 3 && (strlen(argv[3]) != 64 || sodium_hex2bin(key, 32, argv[3], 64, NULL, NULL, NULL))))
         return fprintf(stderr, "usage: edge_trusted MODEL.lmb PIXELS [PUBLIC-KEY, 64 hexadecimal digits, [LAST]]\n"), 1;
     if (argc > 4 && !read_last(argv[4], &trust.minimum_release))
-        return fprintf(stderr, "%s: not the number of a release\n", argv[4]), 1;
+        return fprintf(stderr, "%s: not a file with the number of a release that can be read\n", argv[4]), 1;
     int model = open(argv[1], O_RDONLY);
     FILE *pixels = fopen(argv[2], "rb");
     off_t n = lseek(model, 0, SEEK_END);

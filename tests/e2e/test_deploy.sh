@@ -82,12 +82,13 @@ else
     [ "$(cat "$dir/last")" = 9 ] || fail "the example has not noted release 9" "$dir/last"
     refused 1 "9 is the oldest" "$dir/trusted" "$dir/net.lmb" "$dir/pixels" "$key" "$dir/last"
     must "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/last"
-    echo none >"$dir/last"
-    refused 1 "not the number of a release" "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/last"
-    echo 9x >"$dir/last"
-    refused 1 "not the number of a release" "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/last"
+    for held in none 9x '9\n12' -1 +9 ' 9' 18446744073709551616 '' '\n' 9000000000000000000000000000; do
+        # shellcheck disable=SC2059 # \n is meant
+        printf "$held" >"$dir/last"
+        refused 1 "not a file with the number of a release" "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/last"
+    done
     ln -s round "$dir/round" # one that is there and can not be opened
-    refused 1 "not the number of a release" "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/round"
+    refused 1 "not a file with the number of a release" "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/round"
     refused 1 "cannot read $dir/nothing.lmb" "$dir/trusted" "$dir/nothing.lmb" "$dir/pixels"
     refused 1 "cannot read $dir/nothing" "$dir/trusted" "$dir/net.lmb" "$dir/nothing"
     for at in 96 65 64 1; do # bytes from the end: the signer's key, then the signature

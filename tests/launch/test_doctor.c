@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "core/base/file.h"
+#include "core/cpu/cpu.h"
 #include "tests/comm/fake_nccl.h"
 #include "tests/launch/findings.h"
 #include "tests/temp_dir.h"
@@ -38,6 +39,8 @@ START_TEST(a_machine_without_limits)
     put("/sys/fs/cgroup/user.slice", "cpu.max", "max 100000\n");
     put("/sys/fs/cgroup/user.slice", "memory.max", "max\n");
     lmb_doctor_host(root, 2, 16, &all);
+    if (strstr(get(&all, "processor")->found, "avx512bf16") && lmb_backend_onednn())
+        ck_says(get(&all, "processor")->use, "times that rate");
     ck_assert_int_eq(get(&all, "processors")->health, LMB_FINE);
     ck_says(get(&all, "processors")->use, "train.threads=8 for each of 2 ranks");
     ck_assert_int_eq(get(&all, "memory")->health, LMB_FINE);
