@@ -9,6 +9,7 @@
 #ifndef LMB_LAUNCH_COMPRESS_H
 #define LMB_LAUNCH_COMPRESS_H
 
+#include "distill/search/paired.h"
 #include "distill/search/search.h"
 #include "launch/cmd.h"
 #include "launch/compress_others.h"
@@ -25,6 +26,7 @@ typedef struct lmb_compress_report {
     int64_t held_out;              /* samples                        */
     const lmb_compress_test *test; /* [points]                       */
     lmb_compress_test teacher;     /* the float teacher's            */
+    lmb_paired tested;             /* the float teacher and the answer, on the test part */
     double teacher_us;             /* its p50 in float, on this machine; 0: not taken */
     lmb_latency *table;            /* frozen                         */
     const lmb_timer_about *about;  /* where latencies were measured  */
@@ -60,6 +62,12 @@ typedef struct lmb_compress_end {
     lmb_others *others;          /* without times of other devices after that */
     const char *folder, *config; /* config: resolved, as YAML    */
 } lmb_compress_end;
+/* A point on the test part. right: bool [test->n], which samples it has right, or NULL. */
+LMB_MUST_CHECK lmb_status lmb_compress_test_point(const lmb_compress_end *e, int id, bool *right,
+                                                  lmb_compress_test *out, lmb_error *err);
+/* The answer and the teacher in floats: test[result->best], teacher, teacher_us and tested of the report. */
+LMB_MUST_CHECK lmb_status lmb_compress_test_answer(const lmb_compress_end *e, lmb_compress_test *test,
+                                                   lmb_compress_report *report, lmb_error *err);
 /* Evaluate the points of the front on the test part, write front.json, report.html and the answer's files, say the
  * answer. */
 LMB_MUST_CHECK lmb_status lmb_compress_leave(const lmb_compress_end *e, lmb_error *err);

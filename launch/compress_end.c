@@ -4,49 +4,9 @@
 #include <stdlib.h>
 
 #include "core/base/file.h"
-#include "core/base/threads.h"
-#include "distill/quantize/lower.h"
 #include "core/edge/time/energy.h"
 #include "launch/compress.h"
-#include "launch/stage.h"
-
-static lmb_status test_one(const lmb_compress_end *r, int id, lmb_compress_test *out, lmb_error *err)
-{
-    char path[LMB_SEARCH_PATH];
-    void *file;
-    size_t n;
-    lmb_metrics m;
-
-    LMB_TRY(lmb_search_file(path, r->folder, id, "model.lmb", err));
-    LMB_TRY(lmb_file_read(path, (size_t)1 << 30, &file, &n, err));
-    lmb_status st = lmb_metrics_init(&m, r->test->classes, err);
-    if (st == LMB_OK) {
-        st = lmb_deploy_evaluate(file, n, r->test, lmb_deploy_kernels(NULL, r->c->tune.backend), lmb_cpu_count(), &m,
-                                 NULL, NULL, err);
-        *out = (lmb_compress_test){ true, lmb_metrics_accuracy(&m), 0, 0 };
-        lmb_metrics_interval(&m, &out->lo, &out->hi);
-        lmb_metrics_deinit(&m);
-    }
-    free(file);
-    return st;
-}
-
-static lmb_status test_teacher(const lmb_compress_end *r, lmb_compress_report *rep, lmb_error *err)
-{
-    lmb_stage_result stage = { .name = "teacher" };
-    const char *backend = r->c->tune.backend;
-    lmb_metrics m;
-
-    LMB_TRY(lmb_metrics_init(&m, r->test->classes, err));
-    lmb_status st = lmb_evaluate(r->teacher, NULL, r->test, backend, lmb_cpu_count(), &m, err);
-    if (st == LMB_OK && !r->c->table.frozen)
-        st = lmb_stage_measure(r->teacher, NULL, r->test, backend, &stage, err);
-    rep->teacher = (lmb_compress_test){ true, lmb_metrics_accuracy(&m), 0, 0 };
-    rep->teacher_us = stage.latency_us;
-    lmb_metrics_interval(&m, &rep->teacher.lo, &rep->teacher.hi);
-    lmb_metrics_deinit(&m);
-    return st;
-}
+#include "launch/compress_tested.h"
 
 /* The answer's files, where people look for them. */
 static lmb_status copy_answer(const lmb_compress_end *r, int id, lmb_error *err)
@@ -127,6 +87,7 @@ static void say_answer(const lmb_compress_end *r, const lmb_compress_report *rep
     const lmb_search_result *x = rep->result;
     const lmb_point *p = &x->points.point[x->best], *first = &x->points.point[0];
     const lmb_compress_test *t = &rep->test[x->best];
+    lmb_str said = LMB_STR_INIT;
 
     printf("teacher: test accuracy %.2f %% in float\n", 100 * rep->teacher.accuracy);
     if (rep->teacher_us > 0 && *rep->about->device)
@@ -137,6 +98,10 @@ static void say_answer(const lmb_compress_end *r, const lmb_compress_report *rep
     printf("point %d: test accuracy %.2f %% (95 %% interval %.2f to %.2f), %.1f us (p99 %.1f), %.0f bytes, %.0f MACs\n",
            p->id, 100 * t->accuracy, 100 * t->lo, 100 * t->hi, p->cost[LMB_GOAL_LATENCY], p->timing.p99,
            p->cost[LMB_GOAL_BYTES], p->cost[LMB_GOAL_MACS]);
+    lmb_compress_tested(&rep->tested, x->budget.drop, x->met, &said);
+    if (!said.failed)
+        printf("point %d: %s\n", p->id, said.text);
+    lmb_str_free(&said);
     double there = (double)x->teacher_right / (double)rep->held_out;
     if (there > rep->teacher.hi + 0.02)
         printf(
@@ -170,10 +135,10 @@ static lmb_status leave(const lmb_compress_end *r, lmb_latency *table, lmb_error
     rep.no_energy = no_energy;
     lmb_others_on(r->others, rep.about->device);
     for (int i = 0; st == LMB_OK && i < x->points.n; i++)
-        if (x->points.point[i].front || i == x->best)
-            st = test_one(r, i, &test[i], err);
+        if (x->points.point[i].front && i != x->best)
+            st = lmb_compress_test_point(r, i, NULL, &test[i], err);
     if (st == LMB_OK)
-        st = test_teacher(r, &rep, err);
+        st = lmb_compress_test_answer(r, test, &rep, err);
     if (st == LMB_OK)
         st = copy_answer(r, x->best, err);
     if (st == LMB_OK)

@@ -57,11 +57,11 @@ static void point(lmb_str *s, const lmb_compress_report *r, int i)
 {
     const lmb_point *p = &r->result->points.point[i];
 
-    lmb_str_addf(
-        s,
-        "  {\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"accepted\": %s, \"beaten\": %s, \"front\": %s, \"folder\": \"points/%03d\"",
-        p->id, p->parent, p->round, lmb_point_kinds[p->kind], p->accepted ? "true" : "false",
-        p->beaten ? "true" : "false", p->front ? "true" : "false", p->id);
+    lmb_str_addf(s,
+                 "  {\"point\": %d, \"parent\": %d, \"round\": %d, \"kind\": \"%s\", \"accepted\": %s, \"beaten\": %s, "
+                 "\"front\": %s, \"folder\": \"points/%03d\"",
+                 p->id, p->parent, p->round, lmb_point_kinds[p->kind], p->accepted ? "true" : "false",
+                 p->beaten ? "true" : "false", p->front ? "true" : "false", p->id);
     held_out(s, "held_out", p->right, p->pair.n);
     lmb_str_add_member(s, "drop", lmb_paired_drop(&p->pair));
     lmb_str_add_member(s, "drop_at_most", p->limit);
@@ -94,6 +94,22 @@ static void point(lmb_str *s, const lmb_compress_report *r, int i)
         proof(s, &p->proof);
     moves(s, p);
     lmb_str_add(s, "}");
+}
+
+/* The answer beside the teacher on the test part. */
+static void tested(lmb_str *s, const lmb_paired *p)
+{
+    double lo, hi;
+
+    lmb_paired_interval(p, 0.95, &lo, &hi);
+    lmb_str_addf(s, " \"tested\": {\"samples\": %lld, \"lost\": %lld, \"won\": %lld", (long long)p->n,
+                 (long long)p->lost, (long long)p->won);
+    lmb_str_add_member(s, "drop", lmb_paired_drop(p));
+    lmb_str_add(s, ", \"interval\": [");
+    lmb_str_add_number(s, lo);
+    lmb_str_add(s, ", ");
+    lmb_str_add_number(s, hi);
+    lmb_str_add(s, "]},\n");
 }
 
 static void limits(lmb_str *s, const lmb_budget *b)
@@ -170,7 +186,9 @@ void lmb_compress_json(const lmb_compress_report *r, lmb_str *out)
         lmb_str_add_member(out, "float_latency_us", r->teacher_us);
     if (r->teacher_us > 0 && *r->about->device)
         lmb_str_add(out, ", \"float_latency_device\": \"the machine that searched\"");
-    lmb_str_add(out, "},\n \"points\": [\n");
+    lmb_str_add(out, "},\n");
+    tested(out, &r->tested);
+    lmb_str_add(out, " \"points\": [\n");
     for (int i = 0; i < x->points.n; i++) {
         point(out, r, i);
         lmb_str_add(out, i + 1 < x->points.n ? ",\n" : "\n");

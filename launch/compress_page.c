@@ -7,6 +7,7 @@
 
 #include "core/base/file.h"
 #include "launch/compress.h"
+#include "launch/compress_tested.h"
 #include "launch/report.h"
 
 static void lead(const lmb_compress_report *r, lmb_str *out)
@@ -15,6 +16,7 @@ static void lead(const lmb_compress_report *r, lmb_str *out)
     const lmb_point *p = &x->points.point[x->best], *first = &x->points.point[0];
     const lmb_compress_test *t = &r->test[x->best];
     char bytes[32];
+    lmb_str said = LMB_STR_INIT;
 
     lmb_str_addf(out, "<p class=\"lead\">%s<strong>%.1f &micro;s</strong>",
                  x->met ? "" : "The limits can not all be met. Nearest: ", p->cost[LMB_GOAL_LATENCY]);
@@ -35,7 +37,12 @@ static void lead(const lmb_compress_report *r, lmb_str *out)
     lmb_str_addf(out, ", as integers %.1f &micro;s (%.1f times).</p>\n<p class=\"soft\">The search ended because ",
                  first->cost[LMB_GOAL_LATENCY], first->cost[LMB_GOAL_LATENCY] / p->cost[LMB_GOAL_LATENCY]);
     lmb_str_add_html(out, x->why);
-    lmb_str_add(out, ". Decisions were made on held-out samples alone; the test samples are only reported on.</p>\n");
+    lmb_str_add(out, ". Decisions were made on held-out samples alone; ");
+    lmb_compress_tested(&r->tested, x->budget.drop, x->met, &said);
+    lmb_str_add_html(out, said.text ? said.text : "");
+    out->failed |= said.failed;
+    lmb_str_free(&said);
+    lmb_str_add(out, ".</p>\n");
 }
 
 /* ---- the front ---- */

@@ -17,6 +17,7 @@ typedef struct job {
     lmb_metrics *metrics; /* [threads] */
     lmb_error *err;       /* [threads] */
     int threads;
+    bool *right; /* [samples], or NULL */
 } job;
 
 static lmb_status evaluate_slice(job *j, int w, lmb_error *err)
@@ -45,6 +46,8 @@ static lmb_status evaluate_slice(job *j, int w, lmb_error *err)
             st = lmb_predictor_run(p, x, n, &logits, err);
         if (st == LMB_OK)
             lmb_metrics_add(&j->metrics[w], logits, y, n);
+        for (int64_t i = 0; i < n && st == LMB_OK && j->right; i++)
+            j->right[at + i] = lmb_argmax(logits + i * j->metrics[w].classes, j->metrics[w].classes) == y[i];
     }
     lmb_predictor_destroy(p);
     free(x);
@@ -80,9 +83,15 @@ lmb_status lmb_evaluate_check(const lmb_graph *model, const lmb_dataset *data, c
 lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
                         int threads, lmb_metrics *out, lmb_error *err)
 {
+    return lmb_evaluate_each(model, state, data, backend, threads, out, NULL, err);
+}
+
+lmb_status lmb_evaluate_each(const lmb_graph *model, const float *state, const lmb_dataset *data, const char *backend,
+                             int threads, lmb_metrics *out, bool *right, lmb_error *err)
+{
     const lmb_backend *backends[3];
     lmb_pool *pool = NULL;
-    job j = { model, state, data, backends, NULL, NULL, threads < 1 ? 1 : threads };
+    job j = { model, state, data, backends, NULL, NULL, threads < 1 ? 1 : threads, right };
 
     LMB_TRY(lmb_evaluate_check(model, data, out, err));
     LMB_TRY(lmb_cpu_backends(backend, backends, err));

@@ -206,7 +206,11 @@ LMB_MUST_CHECK lmb_status lmb_trainer_store(const lmb_trainer *t, lmb_graph *mod
 /* Accuracy of weights on a data set, on all threads of this rank. `state` NULL: as stored in the model. */
 LMB_MUST_CHECK lmb_status lmb_evaluate(const lmb_graph *model, const float *state, const lmb_dataset *data,
                                        const char *backend, int threads, lmb_metrics *out, lmb_error *err);
-/* The same of the weights in the model, in f32 on this machine's first GPU.
+/* The same, and which samples are answered right: bool [data->n]. */
+LMB_MUST_CHECK lmb_status lmb_evaluate_each(const lmb_graph *model, const float *state, const lmb_dataset *data,
+                                            const char *backend, int threads, lmb_metrics *out, bool *right,
+                                            lmb_error *err);
+/* lmb_evaluate of the weights in the model, in f32 on this machine's first GPU.
  *   errors   E_DEVICE, E_UNSUPPORTED: there is none, or it has no kernel for the model */
 LMB_MUST_CHECK lmb_status lmb_evaluate_gpu(const lmb_graph *model, const lmb_dataset *data, lmb_metrics *out,
                                            lmb_error *err);

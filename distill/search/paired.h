@@ -30,6 +30,8 @@ lmb_paired lmb_paired_count(const bool *first, const bool *second, int64_t n);
 double lmb_paired_drop(const lmb_paired *p);
 /* The drop is at most this, with this confidence (one-sided, 0.5 to 1). */
 double lmb_paired_limit(const lmb_paired *p, double confidence);
+/* The drop is between these, with this confidence (two-sided). */
+void lmb_paired_interval(const lmb_paired *p, double confidence, double *lo, double *hi);
 /* Samples from which on two that answer alike show with this confidence that the drop is no more than `drop`, above 0.
  */
 double lmb_paired_least(double drop, double confidence);

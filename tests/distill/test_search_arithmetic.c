@@ -38,9 +38,9 @@ END_TEST
  * one-sided limit of 95 % is the upper end of a two-sided 90 %. */
 START_TEST(tango_known_answer)
 {
-    double up = lmb_paired_limit(&(lmb_paired){ 549, 48, 41 }, 0.95),
-           down = -lmb_paired_limit(&(lmb_paired){ 549, 41, 48 }, 0.95);
+    double up, down;
 
+    lmb_paired_interval(&(lmb_paired){ 549, 48, 41 }, 0.9, &down, &up);
     ck_assert_double_eq_tol(100 * up, 4.14, 0.006);
     ck_assert_double_eq_tol(100 * down, -1.57, 0.006);
 }

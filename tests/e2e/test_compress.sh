@@ -89,6 +89,14 @@ front=$dir/first/compress/front.json
 for key in '"met": true' '"front": true' '"accepted": true' '"kind": "finished"' '"latency_p99_us": [0-9]' '"throughput_per_s": [0-9]' '"deadline_us": 5000000' '"deadline_missed": 0' '"drop_at_most": ' '"interval": ' '"moves": \["channels", "ranks", "blocks"\]' '"moves": \["[^"]* to ' '"against_parent": {"won": '; do
     grep -q -- "$key" "$front" || fail "front.json has no $key"
 done
+# the answer beside the teacher, by samples: the drop is that of the two accuracies
+awk '/^ "teacher"/ { sub(/.*"test": {"accuracy": /, ""); was = $1 + 0 }
+    /^ "tested"/ { sub(/.*"drop": /, ""); drop = $1 + 0; found = 1 }
+    match($0, /"best": [0-9]+/) { best = substr($0, RSTART + 8, RLENGTH - 8) }
+    index($0, "{\"point\": " best ",") && sub(/.*"test": {"accuracy": /, "") { is = $1 + 0 }
+    END { exit !(found && drop - (was - is) < 1e-6 && was - is - drop < 1e-6) }' "$front" || fail "tested is not what the accuracies say" "$front"
+grep -q "^point .*: of [0-9]* test samples, which had no say, .*may be, " "$dir/out" || fail "nothing says whether the test part bears it out" "$dir/out"
+grep -q "held-out samples alone; of [0-9]* test samples, which had no say" "$dir/first/compress/report.html" || fail "report.html does not say whether the test part bears it out"
 grep -q "predictions a second on one thread, of which 0 % take longer than 5000000 us.*\(uJ each\|no energy: .\)" "$dir/out" || fail "nothing says how many predictions a second, how many late, and what energy"
 grep -q "later than 5000000 &micro;s</th>" "$dir/first/compress/report.html" || fail "report.html has no deadline"
 grep -q "No energy: \|Energy is the whole" "$dir/first/compress/report.html" || fail "report.html does not speak of energy"

@@ -50,8 +50,14 @@ static float *train(const char *text, double *accuracy, size_t *n)
     memcpy(copy, s->state, sizeof *copy * s->layout->count);
     *n = s->layout->count;
     ck_ok(lmb_metrics_init(&m, data->classes, &err));
-    ck_ok(lmb_evaluate(model, s->state, data, "cpu", 2, &m, &err));
+    bool *right = calloc((size_t)data->n, sizeof *right);
+    int64_t n_right = 0;
+    ck_ok(lmb_evaluate_each(model, s->state, data, "cpu", 2, &m, right, &err));
     *accuracy = lmb_metrics_accuracy(&m);
+    for (int64_t i = 0; i < data->n; i++)
+        n_right += right[i];
+    ck_assert_double_eq_tol(*accuracy, (double)n_right / (double)data->n, 1e-12);
+    free(right);
     lmb_metrics_deinit(&m);
     lmb_trainer_destroy(t);
     lmb_config_destroy(c);
