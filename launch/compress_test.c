@@ -9,23 +9,9 @@
 #include "core/base/file.h"
 #include "core/base/threads.h"
 #include "distill/quantize/lower.h"
+#include "distill/search/judge.h"
 #include "launch/compress.h"
 #include "launch/stage.h"
-
-static lmb_status labels_right(const lmb_dataset *d, const float *logits, bool *right, lmb_error *err)
-{
-    void *sample = malloc(lmb_shape_bytes(&d->shape, d->dtype) + 1);
-    lmb_status st = sample ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for a sample");
-
-    for (int64_t i = 0; i < d->n && st == LMB_OK; i++) {
-        int32_t label;
-        st = d->read(d, i, sample, &label, err);
-        if (st == LMB_OK)
-            right[i] = lmb_argmax(logits + i * d->classes, d->classes) == label;
-    }
-    free(sample);
-    return st;
-}
 
 lmb_status lmb_compress_test_point(const lmb_compress_end *e, int id, bool *right, lmb_compress_test *out,
                                    lmb_error *err)
@@ -50,7 +36,7 @@ lmb_status lmb_compress_test_point(const lmb_compress_end *e, int id, bool *righ
         lmb_metrics_deinit(&m);
     }
     if (st == LMB_OK && right)
-        st = labels_right(d, logits, right, err);
+        st = lmb_judge_marks(d, logits, right, err);
     free(logits);
     free(file);
     return st;

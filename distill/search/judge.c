@@ -213,16 +213,14 @@ lmb_status lmb_judge_create(const lmb_judge_config *c, const lmb_graph *teacher,
 
 /* ---- comparing ---- */
 
-/* right[i]: is held-out sample i answered rightly? */
-static lmb_status mark(const lmb_judge *j, const float *logits, bool *right, lmb_error *err)
+lmb_status lmb_judge_marks(const lmb_dataset *d, const float *logits, bool *right, lmb_error *err)
 {
-    int64_t n = j->held_out->n;
-    int32_t *label = malloc(sizeof *label * (size_t)n);
-    lmb_status st = label ? lmb_dataset_labels(j->held_out, label, err)
+    int32_t *label = malloc(sizeof *label * (size_t)d->n);
+    lmb_status st = label ? lmb_dataset_labels(d, label, err)
                           : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare answers");
 
-    for (int64_t i = 0; st == LMB_OK && i < n; i++)
-        right[i] = lmb_argmax(logits + i * j->classes, j->classes) == label[i];
+    for (int64_t i = 0; st == LMB_OK && i < d->n; i++)
+        right[i] = lmb_argmax(logits + i * d->classes, d->classes) == label[i];
     free(label);
     return st;
 }
@@ -241,7 +239,7 @@ static lmb_status answers(const lmb_judge *j, const lmb_deployed *d, bool *right
         lmb_metrics_deinit(&m);
     }
     if (st == LMB_OK)
-        st = mark(j, logits, right, err);
+        st = lmb_judge_marks(j->held_out, logits, right, err);
     free(logits);
     return st;
 }

@@ -101,6 +101,8 @@ LMB_MUST_CHECK lmb_status lmb_judge_compare(lmb_judge *j, const lmb_deployed *d,
 /* Two deployed models on the same samples: won, what only the second has right. */
 LMB_MUST_CHECK lmb_status lmb_judge_against(lmb_judge *j, const lmb_deployed *first, const lmb_deployed *second,
                                             lmb_paired *pair, lmb_error *err);
+/* right[i], of [d->n]: do the logits [d->n, d->classes] answer sample i rightly? */
+LMB_MUST_CHECK lmb_status lmb_judge_marks(const lmb_dataset *d, const float *logits, bool *right, lmb_error *err);
 /* How many the teacher answers rightly, and who teaches in its place (the same: the teacher). */
 int64_t lmb_judge_teacher_right(const lmb_judge *j);
 int64_t lmb_judge_teaches_right(const lmb_judge *j);

@@ -53,7 +53,6 @@ double lmb_paired_limit(const lmb_paired *p, double confidence)
     return (lo + hi) / 2;
 }
 
-/* Where nothing is lost or won, the limit is z^2 / (n + z^2). */
 void lmb_paired_interval(const lmb_paired *p, double confidence, double *lo, double *hi)
 {
     const lmb_paired other = { p->n, p->won, p->lost };
@@ -62,6 +61,7 @@ void lmb_paired_interval(const lmb_paired *p, double confidence, double *lo, dou
     *hi = lmb_paired_limit(p, (1 + confidence) / 2);
 }
 
+/* Where nothing is lost or won, the limit is z^2 / (n + z^2). */
 double lmb_paired_least(double drop, double confidence)
 {
     double z = lmb_normal_quantile(confidence);

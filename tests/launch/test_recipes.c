@@ -11,8 +11,7 @@ enum { SAMPLES = 40, SEEDS = 2 };
 static const char *const names[] = { "plain", "taught" };
 static const int64_t seeds[] = { 1, 2 };
 
-/* Of SAMPLES, `base` are right by the first recipe, from sample 0 on, and by the second those and one in each of the
- * samples that `more` names. */
+/* By both recipes the first `base` samples are answered rightly, by the second those of `more` as well. */
 static void answers(uint8_t right[2][SEEDS][SAMPLES], int base, const int *more, int n_more)
 {
     memset(right, 0, 2 * SEEDS * SAMPLES);
@@ -22,6 +21,12 @@ static void answers(uint8_t right[2][SEEDS][SAMPLES], int base, const int *more,
         for (int i = 0; i < n_more; i++)
             right[1][s][more[i]] = 1;
     }
+}
+
+/* The two of `n`, over folds of all samples. */
+static lmb_recipes recipes_of(const char *const *n, int folds, const double *accuracy, uint8_t right[2][SEEDS][SAMPLES])
+{
+    return (lmb_recipes){ 2, SEEDS, folds, n, seeds, accuracy, right[0][0], SAMPLES, false };
 }
 
 static double after(const char *text, const char *key)
@@ -53,14 +58,7 @@ START_TEST(folds_and_seeds_add_no_samples)
         }
     for (int folds = 1; folds <= 2; folds++) {
         const double accuracy[] = { 0.5, 0.5, 0.5, 0.5, 0.6, 0.6, 0.6, 0.6 }, whole[] = { 0.5, 0.5, 0.6, 0.6 };
-        lmb_recipes r = { .recipes = 2,
-                          .seeds = SEEDS,
-                          .folds = folds,
-                          .name = names,
-                          .seed = seeds,
-                          .accuracy = folds == 2 ? accuracy : whole,
-                          .right = right[0][0],
-                          .samples = SAMPLES };
+        lmb_recipes r = recipes_of(names, folds, folds == 2 ? accuracy : whole, right);
         lmb_str s = LMB_STR_INIT;
         json_of(&r, &s);
         ck_assert_double_eq_tol(after(s.text, "\"second_minus_first\": "), 0.1, 1e-12);
@@ -79,14 +77,7 @@ START_TEST(folds_share_what_they_train_on)
     uint8_t right[2][SEEDS][SAMPLES];
     static const int more[] = { 30, 31, 32, 33, 34, 35, 36, 37 };
     const double accuracy[] = { 0.5, 0.5, 0.5, 0.5, 0.5, 0.9, 0.5, 0.9 };
-    lmb_recipes r = { .recipes = 2,
-                      .seeds = SEEDS,
-                      .folds = 2,
-                      .name = names,
-                      .seed = seeds,
-                      .accuracy = accuracy,
-                      .right = right[0][0],
-                      .samples = SAMPLES };
+    lmb_recipes r = recipes_of(names, 2, accuracy, right);
     lmb_str s = LMB_STR_INIT;
 
     answers(right, 20, more, 8);
@@ -108,14 +99,7 @@ START_TEST(a_page_escapes_names)
     uint8_t right[2][SEEDS][SAMPLES];
     const double accuracy[] = { 0.5, 0.5, 0.6, 0.6 };
     static const int more[] = { 30, 31, 32, 33 };
-    lmb_recipes r = { .recipes = 2,
-                      .seeds = SEEDS,
-                      .folds = 1,
-                      .name = odd,
-                      .seed = seeds,
-                      .accuracy = accuracy,
-                      .right = right[0][0],
-                      .samples = SAMPLES };
+    lmb_recipes r = recipes_of(odd, 1, accuracy, right);
     lmb_str s = LMB_STR_INIT;
 
     answers(right, 20, more, 4);
