@@ -15,7 +15,7 @@
  * Depthwise and averages go through the channels instead: kernels_deep.h.
  *
  * What runs between a tile's wide instructions is a UNIT, too: compilers give other functions the instructions of x86
- * from before AVX, each of which waits, on a Sapphire Rapids, for the wide register that it writes a part of. Copying
+ * from before AVX, each of which waits, on an Emerald Rapids, for the wide register that it writes a part of. Copying
  * tiles to their places so took half the time of a whole network.
  *
  * What the file defines:
