@@ -14,14 +14,14 @@
 enum { MOST = 1 << 28 };
 
 static const char usage[] =
-    "usage: limbeck monitor CONFIG.yaml --reference MODEL.lmb --out MODEL.lmb|FILE.mon [--part train] [--samples "
-    "1000]\n"
+    "usage: limbeck monitor CONFIG.yaml --reference MODEL.lmb --out MODEL.lmb|FILE.mon\n"
+    "                       [--part validation|test|train] [--samples 1000]\n"
     "       limbeck monitor DEVICE.mon ... --against MODEL.lmb|FILE.mon [--psi 0.2] [--latency-max \"50 us\"]\n"
     "                       [--label LIST.csv] [--strange 3]\n\n"
-    "First: counts what a model sees and says on samples of the configuration; with --out FILE.lmb the counters become "
-    "a\n"
-    "part of the model (sign it afterwards). Devices count with the same functions (core/edge/monitor.h) and leave "
-    "files.\n"
+    "First: counts what a model sees and says on samples of the configuration; with --out FILE.lmb the counters\n"
+    "become a part of the model (sign it afterwards). If no part is named, the validation part is taken, or where\n"
+    "there is none the test part: a model is surer of samples that it has learnt than of any that devices meet.\n"
+    "Devices count with the same functions (core/edge/monitor.h) and leave files.\n"
     "Then: compares each device's file with the reference, histogram by histogram of its inputs, of its certainty and "
     "of\n"
     "its answers, by the population stability index. Exit code 4: one has drifted, or is slower than it may be; 5:\n"
@@ -108,7 +108,10 @@ static void print_row(const lmb_drift_row *r)
         printf("  latency            not measured: the device passes 0 ns to lmb_monitor_add%s\n", verdict);
     else if (r->limit > 0)
         printf("  latency            p50 at most %.1f us, p99 %.1f to %.1f us, limit %.1f us%s\n", r->after, r->least,
-               r->value, r->limit, r->beyond ? verdict : r->value > r->limit ? ", which may be kept" : "");
+               r->value, r->limit,
+               r->beyond             ? verdict
+               : r->value > r->limit ? ", which may be kept"
+                                     : "");
     else
         printf("  latency            p50 at most %.1f us, p99 %.1f to %.1f us\n", r->after, r->least, r->value);
 }

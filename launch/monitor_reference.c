@@ -1,5 +1,6 @@
 /* launch/monitor_reference.c - `limbeck monitor CONFIG --reference MODEL.lmb`: what the model sees and says on samples
- * that it was made for, counted by the functions that count on devices. */
+ * that it was made for, counted by the functions that count on devices. By default samples that it has not learnt:
+ * it is surer of those than of any that a device will meet. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,19 @@ static const lmb_dataset *part_of(const lmb_job *j, const char *name)
                                          : NULL;
 }
 
+/* The part that is counted if nobody says which. */
+static const char *part_by_default(const lmb_job *j)
+{
+    static const char *const held_out[] = { "validation", "test" };
+
+    for (int i = 0; i < 2; i++) {
+        const lmb_dataset *data = part_of(j, held_out[i]);
+        if (data && data->n >= LMB_DRIFT_LEAST)
+            return held_out[i];
+    }
+    return "train";
+}
+
 /* The model whose reference is asked for. */
 typedef struct subject {
     void *file; /* plain */
@@ -138,7 +152,7 @@ static lmb_status write_out(const char *path, const subject *s, bool was_signed,
 
 static lmb_status reference(const lmb_job *j, const lmb_args *a, const subject *s, lmb_error *err)
 {
-    const char *name = lmb_args_get(a, "part", "train"), *out = lmb_args_get(a, "out", NULL);
+    const char *name = lmb_args_get(a, "part", part_by_default(j)), *out = lmb_args_get(a, "out", NULL);
     const lmb_dataset *data = part_of(j, name);
     lmb_edge_buffer counters = { NULL, 0, 0 };
     char why[200] = "";
@@ -147,7 +161,7 @@ static lmb_status reference(const lmb_job *j, const lmb_args *a, const subject *
 
     LMB_TRY(lmb_args_int(a, "samples", 1000, LMB_DRIFT_LEAST, INT32_MAX, &samples, err));
     if (!data)
-        return LMB_FAIL(err, LMB_E_ARG, "--part %s; it must be train, validation or test, and not empty", name);
+        return LMB_FAIL(err, LMB_E_ARG, "--part %s; it must be validation, test or train, and not empty", name);
     if (data->n < LMB_DRIFT_LEAST)
         return LMB_FAIL(err, LMB_E_ARG, "the %s part has %lld samples; a reference needs %d at least", name,
                         (long long)data->n, LMB_DRIFT_LEAST);
@@ -160,7 +174,10 @@ static lmb_status reference(const lmb_job *j, const lmb_args *a, const subject *
     if (st == LMB_OK)
         st = write_out(out, s, lmb_signature_is_in(lmb_args_get(a, "reference", "")), &counters, err);
     if (st == LMB_OK)
-        printf("%s: %lld samples of the %s part\n", out, (long long)(samples < data->n ? samples : data->n), name);
+        printf("%s: %lld samples of the %s part%s\n", out, (long long)(samples < data->n ? samples : data->n), name,
+               data == j->train
+                   ? "; the model is surer of samples that it has learnt than of a device's: better take others"
+                   : "");
     free(counters.data);
     return st;
 }

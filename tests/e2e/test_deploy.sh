@@ -35,7 +35,8 @@ refused 2 "has 400, so give 1 to 400" "$limbeck" quantize "$dir/m.yaml" "$dir/mi
 must "$limbeck" export "$dir/mine.qat.onnx" --out "$dir/net.lmb"
 
 # reference, then signature: signed last, because it covers the rest
-must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --samples 300 --out "$dir/net.lmb"
+must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --part train --samples 300 --out "$dir/net.lmb"
+tail -n 1 "$dir/log" | grep -q "300 samples of the train part; the model is surer" || fail "nobody says that learnt samples flatter" "$dir/log"
 must "$limbeck" sign "$dir/net.lmb" --key "$dir/sign.key" --release 7
 key=$(sed -n 's/.*public key //p' "$dir/log")
 must "$limbeck" sign "$dir/net.lmb" --check "$key" --minimum 7
@@ -185,8 +186,12 @@ refused 2 "laid is for .lmb files" "$limbeck" export "$dir/net.lmb" --to c --out
 # two devices: one sees what the model was made for, the other does not
 other="--set data.noise=0.9 --set data.seed=5 --set data.train=300"
 must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --part test --out "$dir/same.mon"
+must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --out "$dir/held.mon" # what it has not learnt, if nobody says
+tail -n 1 "$dir/log" | grep -q "held.mon: 100 samples of the test part$" || fail "a reference is of learnt samples" "$dir/log"
+must "$limbeck" monitor "$dir/m.yaml" --set "split={train: 300, validation: 90}" --reference "$dir/net.lmb" --out "$dir/held.mon"
+tail -n 1 "$dir/log" | grep -q "held.mon: 90 samples of the validation part$" || fail "a reference is not of the validation part" "$dir/log"
 # shellcheck disable=SC2086 # a list of words
-must "$limbeck" monitor "$dir/m.yaml" $other --reference "$dir/net.lmb" --out "$dir/other.mon"
+must "$limbeck" monitor "$dir/m.yaml" $other --part train --reference "$dir/net.lmb" --out "$dir/other.mon"
 must "$limbeck" monitor "$dir/same.mon" --against "$dir/net.lmb"
 must "$limbeck" monitor "$dir/same.mon" --against "$dir/small.lmb"
 tail -n 12 "$dir/log" | grep -q "release 7; the reference is the same model in another release" || fail "another release is not named" "$dir/log"
