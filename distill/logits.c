@@ -248,7 +248,7 @@ static lmb_status prepare(const char *folder, const lmbi_logits_file *f, uint8_t
         return LMB_FAIL(
             err, LMB_E_IO,
             "the teacher's logits for %lld epochs of %lld samples need %llu bytes in %s, which has room for %llu; "
-            "use distill.cache=false, or plain",
+            "make room, name a `run` on a larger disk, or, for a student, use distill.cache=false or plain",
             (long long)f->epochs, (long long)f->samples, (unsigned long long)f->bytes, folder,
             (unsigned long long)room);
     return sound ? LMB_OK : lmbi_logits_create(f, err);

@@ -12,6 +12,7 @@
 #include "launch/device.h"
 #include "launch/job.h"
 #include "launch/lock.h"
+#include "launch/model_file.h"
 #include "launch/runner.h"
 #include "launch/signals.h"
 #include "launch/softmax.h"
@@ -290,6 +291,16 @@ static void close_request(request *r)
     lmb_job_close(&r->job);
 }
 
+/* What the configuration's own teacher will be, untrained. */
+static lmb_status blank_teacher(request *r, lmb_error *err)
+{
+    lmb_stage_config stage;
+
+    LMB_TRY(lmb_fields_bind(lmb_stage_fields, r->job.c.teacher, &stage, err));
+    LMB_TRY(lmb_model_of(&r->job, stage.model ? stage.model : r->job.c.model, 1, false, &r->teacher, err));
+    return lmb_without_softmax("teacher.model", false, &r->teacher, err);
+}
+
 lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, lmb_error *err)
 {
     request r = { .silent = quiet };
@@ -305,8 +316,8 @@ lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, l
         st = open_data(&r, err);
     /* by this configuration: it need not be there yet */
     bool trained_before = !r.c.teacher && !r.c.search.distill.teachers && r.job.c.teacher;
-    if (st == LMB_OK && !trained_before)
-        st = read_teacher(&r, err);
+    if (st == LMB_OK)
+        st = trained_before ? blank_teacher(&r, err) : read_teacher(&r, err);
     const lmb_search_request q = { .c = &r.c.search,
                                    .recover = lmb_tree_has(r.job.c.compress, "recover"),
                                    .finish = lmb_tree_has(r.job.c.compress, "finish"),
@@ -314,7 +325,7 @@ lmb_status lmb_compress_check(const char *path, const lmb_args *a, bool quiet, l
                                    .teachers = r.teachers,
                                    .train = r.job.train,
                                    .held_out = r.held_out };
-    if (st == LMB_OK && !trained_before)
+    if (st == LMB_OK)
         st = lmb_search_check(&q, err);
     if (st == LMB_OK && !quiet)
         printf("%s: compress is sound: %lld held-out samples decide\n", path, (long long)r.held_out->n);

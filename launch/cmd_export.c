@@ -18,6 +18,7 @@
 #include "launch/export.h"
 #include "launch/integers.h"
 #include "launch/job.h"
+#include "launch/model_file.h"
 #include "launch/prove.h"
 #include "launch/signature.h"
 #include "launch/stage.h"
@@ -295,6 +296,7 @@ static lmb_status export_file(const char *from, const char *to, const form *f, c
         return LMB_FAIL(err, LMB_E_ARG, "--out %s; its name must end in .onnx or .lmb", to);
     if ((f->packed || f->laid) && ends_with(from, ".lmb"))
         return form_file(from, to, f, err);
+    LMB_TRY(lmb_no_lmb(from, err));
     LMB_TRY(lmb_onnx_read(from, NULL, &g, err));
     if (has_fake_quant(g))
         LMB_TRY_GOTO(st, done, lmb_pass_qdq(g, &qdq, err));

@@ -52,6 +52,10 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
         c->calibration = j->train->n;
     LMB_TRY(lmb_ptq_check(c, j->train, false, err));
     LMB_TRY_GOTO(st, done, name_file(a, &out, err));
+    if (a->n_words > 1 && lmb_same_file(out.text, a->word[1]))
+        LMB_TRY_GOTO(st, done,
+                     LMB_FAIL(err, LMB_E_ARG,
+                              "--out %s is the model itself, whose floats would be gone; name another file", out.text));
     LMB_TRY_GOTO(st, done,
                  a->n_words > 1 ? lmb_model_file(j, a->word[1], &model, err)
                                 : lmb_model_of(j, j->stage.model, 1, true, &model, err));
@@ -60,7 +64,7 @@ static lmb_status quantize(lmb_job *j, const lmb_args *a, lmb_ptq_config *c, lmb
     LMB_TRY_GOTO(st, done, lmb_onnx_write(out.text, frozen, NULL, err));
     LMB_TRY_GOTO(st, done, lmb_compare_print("quantised", model, frozen, j->test, c->backend, err));
     printf("%s\n", out.text);
-    fprintf(stderr, "for `limbeck export %s --out` a .lmb or an .onnx file, or --to c\n", out.text);
+    fprintf(stderr, "for `limbeck export %s --out` a .lmb or an .onnx file; and of the .lmb, with --to c, C\n", out.text);
 done:
     lmb_graph_destroy(model);
     lmb_graph_destroy(form);

@@ -26,25 +26,48 @@ static void name_from(const char *path, char out[LMB_EDGE_MAX_NAME + 1])
             *c = '_';
 }
 
-static lmb_status write_one(const char *folder, const char *name, const char *ending, const lmb_edge_buffer *text,
-                            lmb_error *err)
-{
-    char path[LONGEST_PATH], file[LMB_EDGE_MAX_NAME + 8];
+/* Of the files that belong together: the text, and where it goes. */
+typedef struct part {
+    const char *ending;
+    lmb_edge_buffer text;
+    char path[LONGEST_PATH], new_path[LONGEST_PATH + 8];
+} part;
 
-    snprintf(file, sizeof file, "%s%s", name, ending);
-    LMB_TRY(lmb_path_join(path, sizeof path, folder, file, err));
-    LMB_TRY(lmb_file_write(path, text->data, text->size, err));
-    printf("%s\n", path);
-    return LMB_OK;
+enum { PARTS = 3 };
+
+/* All beside their places, then into them: a full disk leaves what was there as it was. */
+static lmb_status write_parts(const char *folder, const char *name, part p[PARTS], lmb_error *err)
+{
+    char file[LMB_EDGE_MAX_NAME + 8];
+    lmb_status st = LMB_OK;
+    int n = 0;
+
+    for (; n < PARTS && st == LMB_OK; n++) {
+        snprintf(file, sizeof file, "%s%s", name, p[n].ending);
+        st = lmb_path_join(p[n].path, sizeof p[n].path, folder, file, err);
+        snprintf(p[n].new_path, sizeof p[n].new_path, "%s.new", p[n].path);
+        if (st == LMB_OK)
+            st = lmb_file_replaceable(p[n].path, err);
+        if (st == LMB_OK)
+            st = lmb_file_write(p[n].new_path, p[n].text.data, p[n].text.size, err);
+    }
+    for (int i = 0; i < PARTS && st == LMB_OK; i++) {
+        st = lmb_file_publish(p[i].new_path, p[i].path, err);
+        if (st == LMB_OK)
+            printf("%s\n", p[i].path);
+    }
+    for (int i = 0; i < n && st != LMB_OK; i++)
+        (void)remove(p[i].new_path);
+    return st;
 }
 
 static lmb_status write_all(const lmb_edge_model *m, const char *folder, const char *name, lmb_error *err)
 {
-    lmb_edge_buffer source = { NULL, 0, 0 }, header = { NULL, 0, 0 }, test = { NULL, 0, 0 };
+    part p[PARTS] = { { .ending = ".h" }, { .ending = ".c" }, { .ending = "_test.c" } };
     char why[200] = "";
-    lmb_edge_status s = lmb_edge_write_c(m, name, &source, &header, why, sizeof why);
+    lmb_edge_status s = lmb_edge_write_c(m, name, &p[1].text, &p[0].text, why, sizeof why);
     if (s == LMB_EDGE_OK)
-        s = lmb_edge_write_c_test(m, name, &test, why, sizeof why);
+        s = lmb_edge_write_c_test(m, name, &p[2].text, why, sizeof why);
     lmb_status st = s == LMB_EDGE_OK ? LMB_OK
                                      : LMB_FAIL(err, s == LMB_EDGE_E_NOMEM ? LMB_E_NOMEM : LMB_E_ARG,
                                                 "%s; choose one with --name", why);
@@ -52,14 +75,9 @@ static lmb_status write_all(const lmb_edge_model *m, const char *folder, const c
     if (st == LMB_OK)
         st = lmb_file_make_dirs(folder, err);
     if (st == LMB_OK)
-        st = write_one(folder, name, ".h", &header, err);
-    if (st == LMB_OK)
-        st = write_one(folder, name, ".c", &source, err);
-    if (st == LMB_OK)
-        st = write_one(folder, name, "_test.c", &test, err);
-    free(source.data);
-    free(header.data);
-    free(test.data);
+        st = write_parts(folder, name, p, err);
+    for (int i = 0; i < PARTS; i++)
+        free(p[i].text.data);
     return st;
 }
 

@@ -12,7 +12,33 @@
 #include "launch/softmax.h"
 #include "train/model.h"
 
-static bool same_file(const char *a, const char *b)
+/* Bundles have the same magic, but where those say how long they are (bytes 24 to 31), a .lmb has its number of
+ * sections and a 1 (core/edge/lmb.h). */
+static bool is_lmb(const char *file)
+{
+    static const unsigned char magic[] = { 0x89, 'L', 'M', 'B' }, one[] = { 0, 0, 0, 1, 0, 0, 0 };
+    unsigned char head[32];
+    FILE *f = fopen(file, "rb");
+    bool whole = f && fread(head, 1, sizeof head, f) == sizeof head;
+
+    if (f)
+        fclose(f);
+    return whole && memcmp(head, magic, sizeof magic) == 0 && head[24] >= 1 && head[24] <= 32 &&
+           memcmp(head + 25, one, sizeof one) == 0;
+}
+
+lmb_status lmb_no_lmb(const char *file, lmb_error *err)
+{
+    if (is_lmb(file))
+        return LMB_FAIL(err, LMB_E_ARG,
+                        "%s is a .lmb, made of integers for a device, and floats are wanted: give the .onnx file or "
+                        "checkpoint that "
+                        "it was made from; of a search's point that is model.onnx in its folder",
+                        file);
+    return LMB_OK;
+}
+
+bool lmb_same_file(const char *a, const char *b)
 {
     struct stat x, y;
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
@@ -34,7 +60,7 @@ static bool describes(const lmb_tree *section, const char *path)
     lmb_error none = LMB_ERROR_INIT;
     bool other = false;
 
-    return strcmp(text_of(section, "name"), "onnx") == 0 && same_file(text_of(section, "path"), path) &&
+    return strcmp(text_of(section, "name"), "onnx") == 0 && lmb_same_file(text_of(section, "path"), path) &&
            (!head || lmb_tree_bool(head, &other, &none) != LMB_OK || !other);
 }
 
@@ -74,6 +100,7 @@ lmb_status lmb_model_file(const lmb_job *j, const char *path, lmb_graph **out, l
             fprintf(stderr, "%s: pixels go into it as %s of the configuration says\n", path, all[i].name);
             return lmb_model_of(j, all[i].section, 1, true, out, err);
         }
+    LMB_TRY(lmb_no_lmb(path, err));
     LMB_TRY(lmb_onnx_read(path, NULL, out, err));
     if (lmb_graph_input(*out, 0) != LMB_NONE && (*out)->n_outputs >= 1)
         return to_logits(path, true, out, err);

@@ -10,6 +10,10 @@
 /* The model that `section` describes, for the job's data, which are open; say: the line of a Softmax. */
 LMB_MUST_CHECK lmb_status lmb_model_of(const lmb_job *j, const lmb_tree *section, uint64_t seed, bool say,
                                        lmb_graph **out, lmb_error *err);
+/* E_ARG, which says what to give: the file is a .lmb where a model of floats is wanted. */
+LMB_MUST_CHECK lmb_status lmb_no_lmb(const char *file, lmb_error *err);
+/* Do both paths lead to one file that is there? */
+bool lmb_same_file(const char *a, const char *b);
 /* Read the .onnx file at `path`. Where a section {name: onnx, path: ...} of the configuration (`model`, a stage's
  * `model`, compress.teacher) names the same file, pixels go into it as that section says (mean, scale, channel_mean,
  * channel_deviation), which a line to stderr tells; one with a `new_head` is another model. The job's data are open.

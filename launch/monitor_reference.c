@@ -95,12 +95,16 @@ static const lmb_dataset *part_of(const lmb_job *j, const char *name)
                                          : NULL;
 }
 
-/* The part that is counted if nobody says which. */
+/* The part that is counted if nobody says which. With compress.held_out the validation part may have been learnt. */
 static const char *part_by_default(const lmb_job *j)
 {
     static const char *const held_out[] = { "validation", "test" };
+    const char *said = "";
 
-    for (int i = 0; i < 2; i++) {
+    if (lmb_tree_has(j->c.compress, "held_out") &&
+        lmb_tree_text(lmb_tree_get(j->c.compress, "held_out"), &said, NULL) != LMB_OK)
+        said = "";
+    for (int i = strcmp(said, "test") == 0; i < 2; i++) {
         const lmb_dataset *data = part_of(j, held_out[i]);
         if (data && data->n >= LMB_DRIFT_LEAST)
             return held_out[i];
@@ -168,6 +172,11 @@ static lmb_status reference(const lmb_job *j, const lmb_args *a, const subject *
     if (!out)
         return LMB_FAIL(err, LMB_E_ARG,
                         "give --out FILE.lmb (the model with its reference) or FILE.mon (the counters alone)");
+    size_t end = strlen(out);
+    if (end < 4 || (strcmp(out + end - 4, ".lmb") != 0 && strcmp(out + end - 4, ".mon") != 0))
+        return LMB_FAIL(
+            err, LMB_E_ARG,
+            "--out %s; its name must end in .lmb (the model with its reference) or .mon (the counters alone)", out);
     if (lmb_edge_open(s->file, s->n, &m, why, sizeof why) != LMB_EDGE_OK)
         return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", lmb_args_get(a, "reference", ""), why);
     lmb_status st = count(&m, data, samples, &counters, err);

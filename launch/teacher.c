@@ -9,6 +9,7 @@
 #include "core/onnx/onnx.h"
 #include "core/store/store.h"
 #include "distill/teachers.h"
+#include "launch/model_file.h"
 #include "launch/signals.h"
 #include "launch/softmax.h"
 #include "launch/stage.h"
@@ -134,31 +135,11 @@ lmb_status lmb_teacher_files(const lmb_job *j, const lmb_distill_config *c, char
     return LMB_OK;
 }
 
-/* Bundles have the same magic, but where those say how long they are (bytes 24 to 31), a .lmb has its number of
- * sections and a 1 (core/edge/lmb.h). */
-static bool is_lmb(const char *file)
-{
-    static const unsigned char magic[] = { 0x89, 'L', 'M', 'B' }, one[] = { 0, 0, 0, 1, 0, 0, 0 };
-    unsigned char head[32];
-    FILE *f = fopen(file, "rb");
-    bool whole = f && fread(head, 1, sizeof head, f) == sizeof head;
-
-    if (f)
-        fclose(f);
-    return whole && memcmp(head, magic, sizeof magic) == 0 && head[24] >= 1 && head[24] <= 32 &&
-           memcmp(head + 25, one, sizeof one) == 0;
-}
-
 lmb_status lmb_teacher_read_file(const lmb_job *j, const char *file, bool say, lmb_graph **out, lmb_error *err)
 {
     lmb_graph *g = NULL;
 
-    if (is_lmb(file))
-        return LMB_FAIL(
-            err, LMB_E_ARG,
-            "%s is a .lmb, made of integers for a device, and a teacher answers in floats: give the .onnx file "
-            "or checkpoint that it was made from; of a search's point that is model.onnx in its folder",
-            file);
+    LMB_TRY(lmb_no_lmb(file, err));
     LMB_TRY(lmb_store_is(file) ? lmb_checkpoint_model(file, &j->all->shape, j->all->classes, &g, err)
                                : lmb_onnx_read(file, NULL, &g, err));
     lmb_status st = lmb_without_softmax(file, say, &g, err);

@@ -138,10 +138,14 @@ static lmb_status unknown_key(const lmb_field *rows, const lmb_tree *t, lmb_erro
     if (near && n > FEW)
         return lmb_tree_fail(t, err, LMB_E_ARG, "there is no key '%s' here; did you mean '%s'?", t->key, near);
     char list[300] = "";
-    for (int i = 0; i < n; i++)
-        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", names[i]);
-    return lmb_tree_fail(t, err, LMB_E_ARG, "there is no key '%s' here; %s%s%skeys are: %s", t->key,
-                         near ? "did you mean '" : "", near ? near : "", near ? "'? " : "", list);
+    int shown = 0;
+    for (; shown < n && strlen(list) + strlen(names[shown]) + 3 < sizeof list; shown++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", shown ? ", " : "", names[shown]);
+    char more[60] = "";
+    if (shown < n)
+        snprintf(more, sizeof more, " and %d more, which `limbeck config keys` shows", n - shown);
+    return lmb_tree_fail(t, err, LMB_E_ARG, "there is no key '%s' here; %s%s%skeys are: %s%s", t->key,
+                         near ? "did you mean '" : "", near ? near : "", near ? "'? " : "", list, more);
 }
 
 lmb_status lmb_fields_bind(const lmb_field *rows, const lmb_tree *node, void *out, lmb_error *err)

@@ -202,7 +202,7 @@ static lmb_status sync_folder_of(const char *path, lmb_error *err)
 }
 
 /* A rename takes the place of whatever bears the name, be it /dev/null: only files are meant. */
-static lmb_status check_replaceable(const char *path, lmb_error *err)
+lmb_status lmb_file_replaceable(const char *path, lmb_error *err)
 {
     struct stat st;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
@@ -217,7 +217,7 @@ lmb_status lmb_file_publish(const char *tmp, const char *path, lmb_error *err)
         return io_error(err, "open", tmp);
     int bad = fsync(fd);
     close(fd);
-    lmb_status st = bad ? io_error(err, "sync", tmp) : check_replaceable(path, err);
+    lmb_status st = bad ? io_error(err, "sync", tmp) : lmb_file_replaceable(path, err);
     if (st == LMB_OK && rename(tmp, path) != 0)
         st = io_error(err, "rename", path);
     if (st != LMB_OK) {
@@ -232,7 +232,7 @@ lmb_status lmb_file_write(const char *path, const void *data, size_t n, lmb_erro
     char tmp[PATH_MAX];
     if ((size_t)snprintf(tmp, sizeof tmp, "%s.tmp", path) >= sizeof tmp)
         return LMB_FAIL(err, LMB_E_ARG, "%.200s...: the path is too long", path);
-    LMB_TRY(check_replaceable(path, err));
+    LMB_TRY(lmb_file_replaceable(path, err));
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return io_error(err, "create", tmp);

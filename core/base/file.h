@@ -24,6 +24,8 @@ LMB_MUST_CHECK lmb_status lmb_file_read(const char *path, size_t limit, void **d
 /* The same for .gz files as well (by magic; zlib). */
 LMB_MUST_CHECK lmb_status lmb_file_read_gz(const char *path, size_t limit, void **data, size_t *n, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_file_write(const char *path, const void *data, size_t n, lmb_error *err);
+/* Is there nothing at `path`, or a file? E_IO: something that a file does not take the place of. */
+LMB_MUST_CHECK lmb_status lmb_file_replaceable(const char *path, lmb_error *err);
 /* For writers with their own library (HDF5): produce "<path>.tmp" yourself, then publish it. */
 LMB_MUST_CHECK lmb_status lmb_file_publish(const char *tmp, const char *path, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_file_append(const char *path, const void *data, size_t n, lmb_error *err);

@@ -387,6 +387,10 @@ static void put_source(emitter *e)
     put(e, "/* %s.c - written by Limbeck: a network of integers, the same bytes as its .lmb file. See %s.h. */\n",
         e->name, e->name);
     put(e, "#include \"%s.h\"\n\n", e->name);
+    lmb_monitor_shape s;
+    lmb_monitor_shape_of(e->m, &s);
+    put(e, "#if %s_MODEL != 0x%08lxul\n#error \"%s.h is of another network than %s.c: export both again\"\n#endif\n\n",
+        e->upper, (unsigned long)s.model, e->name, e->name);
     put_text(e, preamble);
     if (e->arena)
         put(e, "static uint8_t arena[%s_ARENA];\n\n", e->upper);

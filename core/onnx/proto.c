@@ -110,8 +110,11 @@ static lmb_status unpack(lmbi_proto *p, const ProtobufCMessageDescriptor *d, con
     return LMB_OK;
 }
 
+/* What is text; all else are names. */
+static bool has_lines(const char *field) { return !strcmp(field, "doc_string") || !strcmp(field, "value"); }
+
 /* Texts end in terminals, reports and messages: bytes that steer a terminal become '?' in all of them, lines and tabs
- * stay. */
+ * in names. */
 static void tame(ProtobufCMessage *m)
 {
     for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
@@ -128,7 +131,7 @@ static void tame(ProtobufCMessage *m)
             if (f->type == PROTOBUF_C_TYPE_MESSAGE && one)
                 tame(one);
             for (char *c = f->type == PROTOBUF_C_TYPE_STRING ? one : NULL; c && *c; c++)
-                if (((unsigned char)*c < 32 && *c != '\n' && *c != '\t') || *c == 127)
+                if (((unsigned char)*c < 32 && !(has_lines(f->name) && (*c == '\n' || *c == '\t'))) || *c == 127)
                     *c = '?';
         }
     }

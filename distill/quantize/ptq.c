@@ -318,6 +318,15 @@ static lmb_status check_trained(const lmb_qat_config *q, const lmb_observer *o, 
     return LMB_OK;
 }
 
+lmb_status lmb_ptq_check_observer(const lmb_tree *observer, lmb_error *err)
+{
+    observing o = { .observer = NULL };
+    lmb_status st = pick_observer(&o, observer, err);
+
+    free(o.config);
+    return st;
+}
+
 lmb_status lmb_ptq_check(const lmb_ptq_config *c, const lmb_dataset *train, bool trains, lmb_error *err)
 {
     lmb_qat_config q = scheme_of(c);

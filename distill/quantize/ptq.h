@@ -49,6 +49,8 @@ LMB_MUST_CHECK lmb_status lmb_ptq_start(const lmb_graph *model, const lmb_ptq_co
 /* Before any work: would calibration begin, and has every option a part in it? E_ARG names one that has none.
  *   trains   a training with fake quantisation follows */
 LMB_MUST_CHECK lmb_status lmb_ptq_check(const lmb_ptq_config *c, const lmb_dataset *train, bool trains, lmb_error *err);
+/* Is there such an observer, with such options? E_ARG names what there is not. */
+LMB_MUST_CHECK lmb_status lmb_ptq_check_observer(const struct lmb_tree *observer, lmb_error *err);
 
 /* The middle of it: ranges into the observers of a graph made by lmb_pass_qat. */
 LMB_MUST_CHECK lmb_status lmb_ptq_observe(lmb_graph *qat, const lmb_ptq_config *c, const lmb_dataset *train,

@@ -1,4 +1,5 @@
 /* distill/search/check.c - what is refused before any work. See search.h. */
+#include <math.h>
 #include <string.h>
 
 #include "distill/quantize/bits.h"
@@ -56,12 +57,30 @@ static lmb_status check_names(const lmb_graph *g, lmb_error *err)
     return LMB_OK;
 }
 
+/* One number that is none spoils all answers, and who looks for the reason looks at the data. */
+static lmb_status check_finite(const lmb_graph *g, lmb_error *err)
+{
+    for (int v = 0; v < g->n_values; v++) {
+        const lmb_value *w = &g->value[v];
+        const float *number = w->dtype == LMB_F32 ? w->data : NULL;
+        for (int64_t i = 0; number && i < lmb_shape_count(&w->shape); i++)
+            if (!isfinite(number[i]))
+                return LMB_FAIL(err, LMB_E_ARG,
+                                "the weight '%.60s' has %g as number %lld of %lld: the training that made this model has "
+                                "diverged, or its file is damaged; give another",
+                                w->name ? w->name : "", (double)number[i], (long long)i + 1,
+                                (long long)lmb_shape_count(&w->shape));
+    }
+    return LMB_OK;
+}
+
 /* What the search begins with: the teacher in words that have an integer form, each weight with its bits. E_UNSUPPORTED
  * names a node that has none. */
 lmb_status lmbi_search_check_form(lmbi_search *s, lmb_error *err)
 {
     lmb_deployed d;
 
+    LMB_TRY(check_finite(s->r->teacher, err));
     LMB_TRY(lmb_pass_integer_form(s->r->teacher, &s->start, err));
     LMB_TRY(lmb_bits_settle(s->start, &s->r->c->qat, err));
     LMB_TRY(check_names(s->start, err));
@@ -86,6 +105,9 @@ lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err)
     if (r->teachers)
         LMB_TRY(lmb_judge_check(r->teachers, r->train, err));
     lmb_status st = lmbi_search_check_form(&s, err);
+    lmbi_search_lessons(&s);
+    if (st == LMB_OK)
+        st = lmb_judge_check_lessons(&s.jc, s.start, r->train, err);
     lmb_graph_destroy(s.start);
     return st;
 }

@@ -25,7 +25,8 @@ typedef struct lmbi_search {
 
 /* Say to who watches what has become of a point. */
 void lmbi_search_tell(const lmbi_search *s, int point);
-/* ---- search.c: files of points ---- */
+/* ---- search.c: what the judge is to do, and files of points ---- */
+void lmbi_search_lessons(lmbi_search *s); /* s->jc */
 LMB_MUST_CHECK lmb_status lmbi_search_read(const lmbi_search *s, int id, lmb_graph **out, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmbi_search_write(const lmbi_search *s, int id, const lmb_graph *model, lmb_error *err);
 

@@ -60,6 +60,11 @@ typedef struct lmb_judge lmb_judge;
 /* E_SHAPE when teacher and data have other classes or samples, or samples are no images of bytes. */
 LMB_MUST_CHECK lmb_status lmb_judge_check(const lmb_graph *teacher, const lmb_dataset *data, lmb_error *err);
 
+/* Before any work: could each of the lessons be given, to a model such as this one? E_ARG for names and options that
+ * there are not, and all that lmb_trainer_create refuses. */
+LMB_MUST_CHECK lmb_status lmb_judge_check_lessons(const lmb_judge_config *c, const lmb_graph *model,
+                                                  const lmb_dataset *train, lmb_error *err);
+
 /* The teacher's share of a lesson. E_ARG for a loss that looks into the teacher, of whom there is a file of logits, and
  * as lmb_objective_bind. */
 LMB_MUST_CHECK lmb_status lmb_judge_lesson(const lmb_distill_config *c, lmb_objective *out, lmb_error *err);

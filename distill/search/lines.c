@@ -9,7 +9,7 @@
 enum { LINE_MOST = 1 << 26 };
 
 /* Parse and hand on one line; *whole is false for one that is torn. */
-static lmb_status one(const char *path, int64_t number, const char *text, size_t n,
+static lmb_status one(const char *path, int64_t number, const char *text, size_t n, const char *remedy,
                       lmb_status (*row)(void *, const lmb_tree *, lmb_error *), void *ctx, bool *whole, lmb_error *err)
 {
     lmb_config *c = NULL;
@@ -17,9 +17,13 @@ static lmb_status one(const char *path, int64_t number, const char *text, size_t
 
     *whole = lmb_config_parse_most(text, n, path, LINE_MOST, &c, &torn) == LMB_OK && lmb_config_root(c) &&
              lmb_config_root(c)->kind == LMB_TREE_MAP;
-    lmb_status st = *whole ? row(ctx, lmb_config_root(c), err) : LMB_OK;
-    if (st != LMB_OK)
-        lmb_error_context(err, "%s, line %lld", path, (long long)number);
+    lmb_error why = LMB_ERROR_INIT;
+    lmb_status st = *whole ? row(ctx, lmb_config_root(c), &why) : LMB_OK;
+    if (st == LMB_E_FORMAT)
+        LMB_FAIL(err, st, "%s, line %lld: %s; put the file back as it was, or %s", path, (long long)number, why.msg,
+                 remedy);
+    else if (st != LMB_OK)
+        LMB_FAIL(err, st, "%s, line %lld: %s", path, (long long)number, why.msg);
     lmb_config_destroy(c);
     return st;
 }
@@ -40,7 +44,12 @@ lmb_status lmb_lines_read(const char *path, const char *remedy, lmb_status (*row
     lmb_status st = LMB_OK;
     while (st == LMB_OK && keep < bytes && (end = memchr(lines + keep, '\n', bytes - keep)) != NULL) {
         size_t n = (size_t)(end - lines) - keep;
-        st = one(path, ++number, lines + keep, n, row, ctx, &whole, err);
+        number++;
+        if (n == 0) { /* somebody's editor */
+            keep++;
+            continue;
+        }
+        st = one(path, number, lines + keep, n, remedy, row, ctx, &whole, err);
         if (!whole && keep + n + 1 < bytes)
             st = LMB_FAIL(err, LMB_E_FORMAT,
                           "%s, line %lld is damaged, and others follow it: put the file back as it was, or %s", path,

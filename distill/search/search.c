@@ -9,6 +9,7 @@
 #include "core/base/threads.h"
 #include "core/onnx/onnx.h"
 #include "distill/search/internal.h"
+#include "distill/search/lines.h"
 
 /* ---- files of a point ---- */
 
@@ -134,12 +135,10 @@ static lmb_status descend(lmbi_search *s, lmb_error *err)
 
 /* ---- the whole ---- */
 
-static lmb_status open_all(lmbi_search *s, lmb_error *err)
+/* What the judge is to do; s->finish_distill is there. */
+void lmbi_search_lessons(lmbi_search *s)
 {
     const lmb_search_config *c = s->r->c;
-    const lmb_comm *comm = s->r->comm;
-    char path[LMB_SEARCH_PATH];
-    int n = snprintf(path, sizeof path, "%s/latency.jsonl", s->r->folder);
 
     s->jc = (lmb_judge_config){ .tune = c->tune,
                                 .recover = c->recover,
@@ -158,12 +157,23 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
                                 .equalise = c->equalise,
                                 .correct_bias = c->correct_bias,
                                 .identity = s->r->identity };
+}
+
+static lmb_status open_all(lmbi_search *s, lmb_error *err)
+{
+    const lmb_search_config *c = s->r->c;
+    const lmb_comm *comm = s->r->comm;
+    char path[LMB_SEARCH_PATH];
+    int n = snprintf(path, sizeof path, "%s/latency.jsonl", s->r->folder);
+
+    lmbi_search_lessons(s);
     if (s->jc.tune.threads == 0) /* ranks of a node share its processors */
         s->jc.tune.threads = (lmb_cpu_count() + comm->size - 1) / comm->size;
     if (n < 0 || n >= (int)sizeof path || snprintf(s->journal, sizeof s->journal, "%s/journal.jsonl", s->r->folder) < 0)
         return LMB_FAIL(err, LMB_E_ARG, "the path %.80s... is too long", s->r->folder);
     LMB_TRY(lmb_judge_check(s->r->teacher, s->r->train, err));
     LMB_TRY(lmbi_search_check_form(s, err));
+    LMB_TRY(lmb_judge_check_lessons(&s->jc, s->start, s->r->train, err));
     s->facts = lmb_facts_blank;
     s->facts.data = s->r->train->hash(s->r->train);
     LMB_TRY(lmb_facts_hash(s->r->teacher, &s->facts.teacher, err));
@@ -178,10 +188,27 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
     return lmb_judge_open_logits(s->judge, err);
 }
 
+/* A point that somebody has removed would be missed only in the end. */
+static lmb_status check_files(const lmbi_search *s, lmb_error *err)
+{
+    static const char *const names[] = { "model.onnx", "model.lmb" };
+    char path[LMB_SEARCH_PATH];
+
+    for (int i = 0; i < s->points->n; i++)
+        for (int k = 0; s->points->point[i].accepted && k < 2; k++) {
+            LMB_TRY(lmb_search_file(path, s->r->folder, i, names[k], err));
+            if (!lmb_file_exists(path))
+                return LMB_FAIL(err, LMB_E_IO,
+                                "%s is not there, and the journal has point %d: put it back, or " LMB_LINES_AFRESH,
+                                path, i);
+        }
+    return LMB_OK;
+}
+
 /* Rank 0: all of it, and at the end, or when it was stopped, a word to the others. */
 static lmb_status lead(lmbi_search *s, lmb_error *err)
 {
-    lmb_status st = s->points->n ? LMB_OK : begin(s, err);
+    lmb_status st = s->points->n ? check_files(s, err) : begin(s, err);
 
     if (st == LMB_OK)
         st = descend(s, err);

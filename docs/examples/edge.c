@@ -8,7 +8,7 @@ int main(int argc, char **argv)
 {
     static unsigned char file[1 << 24], image[1 << 20]; /* a microcontroller has the file in flash */
     FILE *f = argc == 2 ? fopen(argv[1], "rb") : NULL;
-    size_t n = f ? fread(file, 1, sizeof file, f) : 0;
+    size_t n = f ? fread(file, 1, sizeof file, f) : 0, got;
     char why[200] = "usage: edge MODEL.lmb < PIXELS";
     lmb_edge_model m;
     lmb_edge_tensor x, y;
@@ -21,7 +21,7 @@ int main(int argc, char **argv)
     if (!prepared || !arena || !scores || x.bytes > sizeof image || y.type != LMB_EDGE_F32)
         return fprintf(stderr, "no memory, or no scores in floats\n"), 1;
     lmb_edge_prepare(&m, prepared);
-    while (fread(image, 1, x.bytes, stdin) == x.bytes) {
+    while ((got = fread(image, 1, x.bytes, stdin)) == x.bytes) {
         uint32_t best = 0;
         lmb_edge_run(&m, arena, image, scores);
         for (uint32_t i = 1; i < y.count; i++)
@@ -29,4 +29,5 @@ int main(int argc, char **argv)
         printf("%u\n", best);
     }
     free(prepared), free(arena), free(scores), fclose(f);
+    return got ? fprintf(stderr, "the last %zu bytes are no image, which has %u\n", got, x.bytes), 1 : 0;
 }

@@ -46,7 +46,8 @@ int main(int argc, char **argv)
     lmb_edge_prepare(&m, prepared);
     lmb_monitor *k = lmb_monitor_init(memory, &shape);
     lmb_monitor_expect(k, m.monitor, m.monitor_bytes); /* a model without a reference: nothing is strange */
-    for (uint64_t number = 0; fread(image, 1, x.bytes, stdin) == x.bytes; number++) {
+    size_t got;
+    for (uint64_t number = 0; (got = fread(image, 1, x.bytes, stdin)) == x.bytes; number++) {
         uint32_t best = 0;
         uint64_t from = nanoseconds();
         lmb_edge_run(&m, arena, image, scores);
@@ -58,5 +59,7 @@ int main(int argc, char **argv)
     n = lmb_monitor_write(k, counters);
     free(prepared), free(arena), free(memory), free(image), free(scores);
     f = fopen(argv[2], "wb");
-    return !f || fwrite(counters, 1, n, f) != n || fclose(f) != 0;
+    if (!f || fwrite(counters, 1, n, f) != n || fclose(f) != 0)
+        return fprintf(stderr, "%s can not be written\n", argv[2]), 1;
+    return got ? fprintf(stderr, "the last %zu bytes are no image, which has %u\n", got, x.bytes), 1 : 0;
 }

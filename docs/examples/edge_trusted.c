@@ -88,7 +88,8 @@ int main(int argc, char **argv)
     if (!prepared || !arena || !image || !scores || y.type != LMB_EDGE_F32)
         return fprintf(stderr, "no memory, or no scores in floats\n"), 1;
     lmb_edge_prepare(&m, prepared);
-    while (fread(image, 1, x.bytes, pixels) == x.bytes) {
+    size_t got;
+    while ((got = fread(image, 1, x.bytes, pixels)) == x.bytes) {
         uint32_t best = 0;
         lmb_edge_run(&m, arena, image, scores); /* y.count scores, one a class: the largest is the answer */
         for (uint32_t i = 1; i < y.count; i++)
@@ -96,5 +97,5 @@ int main(int argc, char **argv)
         printf("%u\n", best);
     }
     free(prepared), free(arena), free(image), free(scores), fclose(pixels);
-    return 0;
+    return got ? fprintf(stderr, "%s: the last %zu bytes are no image, which has %u\n", argv[2], got, x.bytes), 1 : 0;
 }

@@ -62,6 +62,16 @@ compress 1 --set "compress.teacher={name: mlp, hidden: [8], activation: tanh}"
 says "node [^ :]*: Tanh has no integer form"
 "$limbeck" config check "$dir/c.yaml" --set "compress.teacher={name: mlp, hidden: [8], activation: tanh}" >/dev/null 2>"$dir/err" && fail "config check takes a teacher without an integer form"
 says "Tanh has no integer form"
+# names and options that would first be looked at hours later
+for late in "tune.schedule=foo there.is.no.schedule" "finish.schedule=foo there.is.no.schedule" "finish.optimizer=foo there.is.no.optimizer" \
+    "recover.optimizer={name:.adam,.foo:.1} there.is.no.key" "tune.optimizer={name:.sgd,.momentum:.-3} momentum" \
+    "observer=minmix there.is.no.observer" "tune.backend=foo backend" "finish.patience=2 have.no.validation.samples"; do
+    key=$(echo "${late% *}" | sed 's/:\./: /g; s/,\./, /g')
+    compress 2 --set "compress.$key"
+    says "${late##* }"
+    "$limbeck" config check "$dir/c.yaml" --set "compress.$key" >/dev/null 2>"$dir/err" && fail "config check takes compress.$key"
+    says "${late##* }"
+done
 compress 2 --set "compress.distill.losses=[attention]"
 says "the loss 'attention' looks into the teacher"
 compress 2 --set compress.qat.scheme=learned --set compress.finish= --set compress.slack=
@@ -193,6 +203,19 @@ compress 0
 before=$(cksum <"$dir/first/compress/journal.jsonl")
 compress 0
 [ "$before" = "$(cksum <"$dir/first/compress/journal.jsonl")" ] || fail "a finished search went on"
+# what somebody has changed or taken away is named, with what to do
+cp "$dir/first/compress/journal.jsonl" "$dir/journal"
+printf '\n' >>"$dir/first/compress/journal.jsonl" # an editor's
+compress 0
+sed -i 1d "$dir/first/compress/journal.jsonl"
+compress 1
+says "journal.jsonl, line 1: .*put the file back as it was, or begin again with --fresh"
+cp "$dir/journal" "$dir/first/compress/journal.jsonl"
+mv "$dir/first/compress/points/000/model.lmb" "$dir/away.lmb"
+compress 1
+says "points/000/model.lmb is not there, and the journal has point 0: put it back, or begin again with --fresh"
+mv "$dir/away.lmb" "$dir/first/compress/points/000/model.lmb"
+compress 0
 # another configuration in the same folder is refused; --fresh begins again
 compress 2 --set compress.step=0.3
 says "another configuration or teacher (.step: 0.2. where this one has .step: 0.3.)"

@@ -107,6 +107,15 @@ if command -v cc >/dev/null; then
     printf '#include "net.h"\nint main(void) { return net_selftest(); }\n' >"$dir/c/main.c"
     must cc -std=c99 -pedantic -Wall -Wextra -Werror -o "$dir/selftest" "$dir/c/main.c" "$dir/c/net.c" "$dir/c/net_test.c"
     must "$dir/selftest"
+    # files of two networks do not go together; nor is one replaced where the others can not be
+    must "$limbeck" quantize "$dir/m.yaml" "$dir/mine.onnx" --calibration 50 --out "$dir/q50.onnx"
+    must "$limbeck" export "$dir/q50.onnx" --out "$dir/q50.lmb"
+    must "$limbeck" export "$dir/q50.lmb" --to c --out "$dir/c50" --name net
+    cc -std=c99 -c -I"$dir/c50" -include "$dir/c50/net.h" -o "$dir/x.o" "$dir/c/net.c" 2>"$dir/err" && fail "the header of another network is taken"
+    grep -q "net.h is of another network than net.c: export both again" "$dir/err" || fail "a wrong header is not named" "$dir/err"
+    cp "$dir/c50/net.h" "$dir/net.h" && rm "$dir/c50/net_test.c" && mkdir "$dir/c50/net_test.c"
+    refused 1 "net_test.c: is no file" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c50" --name net
+    cmp -s "$dir/net.h" "$dir/c50/net.h" && [ ! -e "$dir/c50/net.h.new" ] || fail "a header is replaced alone"
     # and its counters: without .lmb, heap or libm the same as the runtime's, but for the times
     must "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --name mine
     must cc -std=c99 -pedantic -Wall -Wextra -Werror -I"$src" -I"$dir/c" "$src/docs/examples/firmware_monitor.c" "$dir/c/mine.c" \
@@ -118,6 +127,9 @@ if command -v cc >/dev/null; then
     grep -q "latency  *not measured.*beyond" "$dir/out" || fail "what nobody measured is kept" "$dir/out"
     grep -q "model  *[0-9a-f]*, release 7$" "$dir/out" || fail "a C export does not say what it is" "$dir/out"
 fi
+refused 2 "is the model itself" "$limbeck" quantize "$dir/m.yaml" "$dir/mine.onnx" --out "$dir/./mine.onnx"
+refused 2 "net.lmb is a .lmb, made of integers" "$limbeck" quantize "$dir/m.yaml" "$dir/net.lmb"
+refused 2 "net.lmb is a .lmb, made of integers" "$limbeck" export "$dir/net.lmb" --out "$dir/x.onnx"
 refused 2 "must be c" "$limbeck" export "$dir/net.lmb" --to rust --out "$dir/c"
 refused 2 "no prefix of C names" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --name 2nd
 
@@ -190,6 +202,8 @@ must "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --out "$dir/hel
 tail -n 1 "$dir/log" | grep -q "held.mon: 100 samples of the test part$" || fail "a reference is of learnt samples" "$dir/log"
 must "$limbeck" monitor "$dir/m.yaml" --set "split={train: 300, validation: 90}" --reference "$dir/net.lmb" --out "$dir/held.mon"
 tail -n 1 "$dir/log" | grep -q "held.mon: 90 samples of the validation part$" || fail "a reference is not of the validation part" "$dir/log"
+must "$limbeck" monitor "$dir/m.yaml" --set "split={train: 300, validation: 90}" --set compress.held_out=test --reference "$dir/net.lmb" --out "$dir/held.mon"
+tail -n 1 "$dir/log" | grep -q "held.mon: 100 samples of the test part$" || fail "a reference is of a part that the teacher has learnt" "$dir/log"
 # shellcheck disable=SC2086 # a list of words
 must "$limbeck" monitor "$dir/m.yaml" $other --part train --reference "$dir/net.lmb" --out "$dir/other.mon"
 must "$limbeck" monitor "$dir/same.mon" --against "$dir/net.lmb"
@@ -207,6 +221,7 @@ grep -q "other.mon" "$dir/both.csv" || fail "no list beside a bad file"
 # a reference that does not say what it is of: two models among the devices are no fleet of one
 if [ -x "$dir/counts" ]; then
     sed -i 's/^#define MINE_MODEL.*/#define MINE_MODEL 0/' "$dir/c/mine.h"
+    sed -i 's/^#if MINE_MODEL != .*/#if 0/' "$dir/c/mine.c"
     must cc -std=c99 -I"$src" -I"$dir/c" "$src/docs/examples/firmware_monitor.c" "$dir/c/mine.c" "$src/core/edge/monitor.c" \
         "$src/core/edge/monitor_check.c" "$src/core/edge/monitor_file.c" "$src/core/edge/crc32c.c" -o "$dir/counts"
     "$dir/counts" <"$dir/pixels" >"$dir/untold.mon" || fail "counting what is not told"
@@ -223,6 +238,7 @@ refused 4 "1 of 1 devices" "$limbeck" monitor "$dir/same.mon" --against "$dir/ne
 head -c 4320 /dev/zero | "$edge" "$dir/net.lmb" "$dir/begun.mon" >"$dir/answers" 2>"$dir/err" || fail "the example" "$dir/err"
 must "$limbeck" monitor "$dir/begun.mon" "$dir/same.mon" --against "$dir/net.lmb"
 grep -q "begun.mon: 10 predictions, too few to say" "$dir/log" || fail "nothing is said of few predictions" "$dir/log"
+refused 2 "must end in .lmb" "$limbeck" monitor "$dir/m.yaml" --reference "$dir/net.lmb" --out "$dir/x.txt"
 refused 2 "a reference needs 30" "$limbeck" monitor "$dir/m.yaml" --set data.test=20 --part test --reference "$dir/net.lmb" --out "$dir/few.mon"
 must "$limbeck" export "$dir/mine.qat.onnx" --out "$dir/bare.lmb"
 refused 2 "has no reference" "$limbeck" monitor "$dir/same.mon" --against "$dir/bare.lmb"
