@@ -107,7 +107,7 @@ lmb_status lmb_search_check(const lmb_search_request *r, lmb_error *err)
     lmb_status st = lmbi_search_check_form(&s, err);
     lmbi_search_lessons(&s);
     if (st == LMB_OK)
-        st = lmb_judge_check_lessons(&s.jc, s.start, r->train, err);
+        st = lmb_judge_check_lessons(&s.jc, s.start, r->train, NULL, err);
     lmb_graph_destroy(s.start);
     return st;
 }

@@ -61,9 +61,10 @@ typedef struct lmb_judge lmb_judge;
 LMB_MUST_CHECK lmb_status lmb_judge_check(const lmb_graph *teacher, const lmb_dataset *data, lmb_error *err);
 
 /* Before any work: could each of the lessons be given, to a model such as this one? E_ARG for names and options that
- * there are not, and all that lmb_trainer_create refuses. */
+ * there are not, and all that lmb_trainer_create refuses.
+ *   ranks   called by all of `comm`; NULL: by one that asks for itself */
 LMB_MUST_CHECK lmb_status lmb_judge_check_lessons(const lmb_judge_config *c, const lmb_graph *model,
-                                                  const lmb_dataset *train, lmb_error *err);
+                                                  const lmb_dataset *train, lmb_comm *comm, lmb_error *err);
 
 /* The teacher's share of a lesson. E_ARG for a loss that looks into the teacher, of whom there is a file of logits, and
  * as lmb_objective_bind. */

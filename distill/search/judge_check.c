@@ -15,14 +15,14 @@ static lmb_status check_ends(const char *key, const lmb_train_config *c, lmb_err
 }
 
 static lmb_status try_lesson(const char *key, const lmb_train_config *c, const lmb_graph *model,
-                             const lmb_dataset *train, lmb_error *err)
+                             const lmb_dataset *train, lmb_comm *comm, lmb_error *err)
 {
     double smoothing = c->label_smoothing;
     lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
     lmb_trainer *t = NULL;
 
     LMB_TRY(check_ends(key, c, err));
-    lmb_status st = lmb_trainer_create(c, model, &loss, train, NULL, NULL, &t, err);
+    lmb_status st = lmb_trainer_create(c, model, &loss, train, NULL, comm, &t, err);
     lmb_trainer_destroy(t);
     if (st != LMB_OK)
         lmb_error_context(err, "compress.%s", key);
@@ -30,11 +30,13 @@ static lmb_status try_lesson(const char *key, const lmb_train_config *c, const l
 }
 
 lmb_status lmb_judge_check_lessons(const lmb_judge_config *c, const lmb_graph *model, const lmb_dataset *train,
-                                   lmb_error *err)
+                                   lmb_comm *comm, lmb_error *err)
 {
+    lmb_comm *last = comm && lmb_judge_ranks_share(c, train->n, comm->size, NULL) == LMB_OK ? comm : NULL;
+
     LMB_TRY(lmb_ptq_check_observer(c->observer, err));
-    LMB_TRY(try_lesson("tune", &c->tune, model, train, err));
+    LMB_TRY(try_lesson("tune", &c->tune, model, train, NULL, err));
     if (c->recovers)
-        LMB_TRY(try_lesson("recover", &c->recover, model, train, err));
-    return c->finishes ? try_lesson("finish", &c->finish, model, train, err) : LMB_OK;
+        LMB_TRY(try_lesson("recover", &c->recover, model, train, last, err));
+    return c->finishes ? try_lesson("finish", &c->finish, model, train, last, err) : LMB_OK;
 }

@@ -173,7 +173,7 @@ static lmb_status open_all(lmbi_search *s, lmb_error *err)
         return LMB_FAIL(err, LMB_E_ARG, "the path %.80s... is too long", s->r->folder);
     LMB_TRY(lmb_judge_check(s->r->teacher, s->r->train, err));
     LMB_TRY(lmbi_search_check_form(s, err));
-    LMB_TRY(lmb_judge_check_lessons(&s->jc, s->start, s->r->train, err));
+    LMB_TRY(lmb_judge_check_lessons(&s->jc, s->start, s->r->train, s->r->comm, err));
     s->facts = lmb_facts_blank;
     s->facts.data = s->r->train->hash(s->r->train);
     LMB_TRY(lmb_facts_hash(s->r->teacher, &s->facts.teacher, err));
