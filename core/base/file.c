@@ -210,14 +210,28 @@ lmb_status lmb_file_replaceable(const char *path, lmb_error *err)
     return LMB_OK;
 }
 
-lmb_status lmb_file_publish(const char *tmp, const char *path, lmb_error *err)
+/* Its content, not its name. */
+static lmb_status sync_content(const char *path, lmb_error *err)
 {
-    int fd = open(tmp, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return io_error(err, "open", tmp);
+        return io_error(err, "open", path);
     int bad = fsync(fd);
     close(fd);
-    lmb_status st = bad ? io_error(err, "sync", tmp) : lmb_file_replaceable(path, err);
+    return bad ? io_error(err, "sync", path) : LMB_OK;
+}
+
+lmb_status lmb_file_sync(const char *path, lmb_error *err)
+{
+    LMB_TRY(sync_content(path, err));
+    return sync_folder_of(path, err);
+}
+
+lmb_status lmb_file_publish(const char *tmp, const char *path, lmb_error *err)
+{
+    lmb_status st = sync_content(tmp, err);
+    if (st == LMB_OK)
+        st = lmb_file_replaceable(path, err);
     if (st == LMB_OK && rename(tmp, path) != 0)
         st = io_error(err, "rename", path);
     if (st != LMB_OK) {

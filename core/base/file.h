@@ -28,6 +28,8 @@ LMB_MUST_CHECK lmb_status lmb_file_write(const char *path, const void *data, siz
 LMB_MUST_CHECK lmb_status lmb_file_replaceable(const char *path, lmb_error *err);
 /* For writers with their own library (HDF5): produce "<path>.tmp" yourself, then publish it. */
 LMB_MUST_CHECK lmb_status lmb_file_publish(const char *tmp, const char *path, lmb_error *err);
+/* Sync a file and its folder: what was appended survives a loss of power. */
+LMB_MUST_CHECK lmb_status lmb_file_sync(const char *path, lmb_error *err);
 LMB_MUST_CHECK lmb_status lmb_file_append(const char *path, const void *data, size_t n, lmb_error *err);
 bool lmb_file_exists(const char *path);
 LMB_MUST_CHECK lmb_status lmb_file_size(const char *path, uint64_t *size, lmb_error *err);

@@ -53,7 +53,8 @@ lmb_status lmb_budget_check(const lmb_budget *b, lmb_error *err)
             "macs_max is given");
     if (b->objective != LMB_GOAL_ACCURACY && b->drop < 0)
         return LMB_FAIL(err, LMB_E_ARG,
-                        "%s is to be made small at what price? give accuracy_drop_max, for example \"1.0 %%\"",
+                        "%s is to be made small at what price? give accuracy_drop_max, for example \"1.0 %%\", or, where only "
+                        "limits of cost count, objective: accuracy",
                         lmb_goals[b->objective]);
     return LMB_OK;
 }

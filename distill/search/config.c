@@ -138,7 +138,7 @@ lmb_status lmb_search_deadline(const lmb_search_config *c, double *out, lmb_erro
     double us = 0;
 
     LMB_TRY(optional(c->latency_max, "latency_max", "us", &us, err));
-    LMB_TRY(optional(c->deadline, "deadline", "us", &us, err));
+    LMB_TRY(limit_of(c->deadline, "deadline", "us", &us, err));
     *out = us;
     return LMB_OK;
 }

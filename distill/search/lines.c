@@ -71,7 +71,8 @@ lmb_status lmb_lines_add(const char *path, lmb_str *line, lmb_error *err)
     if (line->n > LINE_MOST)
         return LMB_FAIL(err, LMB_E_ARG, "%s: a line of %zu bytes is more than the %d that will be read again", path,
                         line->n, LINE_MOST);
-    return lmb_file_append(path, line->text, line->n, err);
+    LMB_TRY(lmb_file_append(path, line->text, line->n, err));
+    return lmb_file_sync(path, err);
 }
 
 lmb_status lmb_line_real(const lmb_tree *line, const char *key, double *out, lmb_error *err)

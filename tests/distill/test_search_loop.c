@@ -491,14 +491,15 @@ END_TEST
 
 START_TEST(names_that_no_journal_holds_are_refused)
 {
-    char name[LMB_MOVE_NAME + 1];
+    enum { LONG = LMB_MOVE_NAME - 19 }; /* factorised it would have an ending */
+    char name[LONG + 1];
     lmb_search_result r;
 
-    memset(name, 'w', LMB_MOVE_NAME);
-    name[LMB_MOVE_NAME] = 0;
+    memset(name, 'w', LONG);
+    name[LONG] = 0;
     ck_ok(lmb_graph_rename(teacher, lmb_graph_find(teacher, "stem.conv.weight"), name, &err));
     ck_assert_int_eq(search("{accuracy_drop_max: \"80 %\", " TUNE "}", &(machine){ 0 }, &r), LMB_E_UNSUPPORTED);
-    ck_assert_msg(strstr(err.msg, "has a name of 160 bytes") != NULL, "%s", err.msg);
+    ck_assert_msg(strstr(err.msg, "has a name of 141 bytes") != NULL, "%s", err.msg);
 }
 END_TEST
 

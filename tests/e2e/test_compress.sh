@@ -50,6 +50,8 @@ compress 2 --set compress.accuracy_drop_max="1 %" --set compress.held_out=test
 says "its 100 samples that decide, half of the test part, can not show .* that takes 163, a test part of 326"
 compress 2 --set compress.deadline="1 kB"
 says "deadline: '1 kB' has the unit 'kB'; it must be one of us, ms, s"
+compress 2 --set compress.deadline="0 us"
+says "deadline is 0: nothing is as small as that"
 compress 2 --set "compress.moves=[bits]"
 says "moves has bits, and bits_min is 8"
 compress 2 --set split.validation=0
