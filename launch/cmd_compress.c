@@ -170,29 +170,11 @@ static void on_device(void *ctx, const char *line)
     lmb_progress_line(&r->bar, line);
 }
 
-/* Seconds until the end, if from now on nothing is accepted, or until the limits are met at the present step. */
-static double at_least(const request *r, const lmb_points *p, double share)
-{
-    const lmb_search_config *c = &r->c.search;
-    const lmb_point *last = &p->point[p->n - 1];
-    double each = (lmb_seconds() - r->started) / fmax(r->decided, 1), left = ceil(log2(share / c->step_min) + 1e-9);
-    lmb_budget b;
-    lmb_error none = LMB_ERROR_INIT;
-    bool met;
-
-    if (lmb_search_budget(c, &b, &none) != LMB_OK)
-        return 0;
-    lmb_goal goal = lmb_budget_next(&b, last->cost, &met);
-    if (!met)
-        left = fmax(left, log(b.limit[goal] / last->cost[goal]) / log(1 - share));
-    return fmax(left, 0) * each;
-}
-
 static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
 {
     request *r = ctx;
     const lmb_point *x = &p->point[point], *best = &p->point[0];
-    char line[960];
+    char line[960], small[40];
     bool step = x->kind == LMB_POINT_STEP && x->n_moves;
     double share = !step ? r->c.search.step : x->accepted || x->beaten ? x->step : x->step / 2;
 
@@ -204,13 +186,17 @@ static void on_point(void *ctx, const lmb_points *p, int point, const char *why)
              x->id, lmb_point_kinds[x->kind], x->parent < 0 ? 0 : x->parent, x->cost[LMB_GOAL_LATENCY],
              x->cost[LMB_GOAL_BYTES], x->cost[LMB_GOAL_MACS] / 1e6, 100 * lmb_point_accuracy(x), why);
     lmb_progress_line(&r->bar, line);
-    int n = snprintf(line, sizeof line, "  predicted / measured %.2f; accepted so far: point %d, %.1f us",
-                     x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY], best->id,
-                     best->cost[LMB_GOAL_LATENCY]);
+    lmb_compress_cost(&r->c.search, best, small, sizeof small);
+    int n = snprintf(line, sizeof line, "  predicted / measured %.2f; accepted so far: point %d, %s",
+                     x->predicted[LMB_GOAL_LATENCY] / x->cost[LMB_GOAL_LATENCY], best->id, small);
     if (x->kind != LMB_POINT_FINISHED) /* what the last training says beside itself is how long it takes */
-        snprintf(line + n, sizeof line - (size_t)n, "; at least %.0f s to go", at_least(r, p, share));
+        snprintf(line + n, sizeof line - (size_t)n, "; at least %.0f s to go%s",
+                 lmb_compress_steps_left(&r->c.search, p, share) * (lmb_seconds() - r->started) / r->decided,
+                 lmb_tree_has(r->job.c.compress, "recover") || lmb_tree_has(r->job.c.compress, "finish")
+                     ? ", and the last trainings"
+                     : "");
     lmb_progress_line(&r->bar, line);
-    snprintf(r->title, sizeof r->title, "point %d, best %.1f us", p->n, best->cost[LMB_GOAL_LATENCY]);
+    snprintf(r->title, sizeof r->title, "point %d, best %s", p->n, small);
     lmb_progress_begin(&r->bar);
 }
 

@@ -109,6 +109,12 @@ typedef struct lmb_refresh {
 LMB_MUST_CHECK lmb_status lmb_refresh_open(const lmb_job *j, lmb_search_config *c, bool silent, lmb_refresh *out,
                                            char folder[LMB_STAGE_PATH], lmb_error *err);
 
+/* How many steps are still to come at the least: those down to step_min if from now on nothing is accepted, or those to
+ * the limits at the present share; no more than `steps` allows. There is a point. */
+double lmb_compress_steps_left(const lmb_search_config *c, const lmb_points *p, double share);
+/* What the search makes small, of a point, as people read it. */
+void lmb_compress_cost(const lmb_search_config *c, const lmb_point *p, char *out, size_t room);
+
 /* "accepted", "beaten" or "rejected". */
 const char *lmbi_compress_decision(const lmb_point *p);
 /* Held-out accuracy against one cost: all points, and the fronts of other searches. */

@@ -201,6 +201,10 @@ compress 1 --set "compress.compare_front=$dir/bad.json"
 says "has no accuracy in 0 .. 1"
 compress 0
 
+# progress says what is made small, and no more steps than there will be
+compress 0 --set run="$dir/small" --set compress.objective=bytes --set compress.steps=1
+grep -q "accepted so far: point [0-9]*, [0-9]* bytes; at least 0 s to go, and the last trainings" "$dir/err" "$dir/out" || fail "progress does not speak of bytes, or of steps that are not tried: $(grep "so far" "$dir/err" "$dir/out")"
+
 # again: nothing is done twice
 before=$(cksum <"$dir/first/compress/journal.jsonl")
 compress 0
