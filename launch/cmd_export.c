@@ -21,6 +21,7 @@
 #include "launch/model_file.h"
 #include "launch/prove.h"
 #include "launch/signature.h"
+#include "launch/softmax.h"
 #include "launch/stage.h"
 
 static const char usage[] =
@@ -309,6 +310,7 @@ static lmb_status export_file(const char *from, const char *to, const form *f, c
                       "%s is not quantised, and --profile %s is how integers are written; run `limbeck quantize` on it "
                       "first, or leave --profile out", from, profile);
     } else if (lmb) {
+        lmb_say_outputs(from, whole);
         LMB_TRY_GOTO(st, done, lower(whole, f, NULL, &file, err));
         st = lmb_file_write(to, file.text, file.n, err);
     } else {
@@ -344,6 +346,8 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     if (lmb_args_get(&a, "out", NULL))
         return export_file(a.word[0], lmb_args_get(&a, "out", NULL), &f,
                            lmb_args_get(&a, "profile", NULL), err);
+    if (ends_with(a.word[0], ".lmb") || ends_with(a.word[0], ".onnx"))
+        return LMB_FAIL(err, LMB_E_ARG, "%s: what is it to become? --out FILE.lmb or FILE.onnx, or --to c --out FOLDER", a.word[0]);
     LMB_TRY(lmb_job_open(a.word[0], &a, LMB_JOB_DATA_ONLY, &j, err));
     lmb_status st = export(&j, &a, err);
     lmb_job_close(&j);

@@ -308,8 +308,11 @@ static lmb_status inspect(const char *path, const lmb_args *a, lmb_error *err)
     FILE *f = fopen(path, "rb");
     size_t n = f ? fread(head, 1, sizeof head, f) : 0;
 
+    bool empty = f && n == 0 && feof(f);
     if (f)
         fclose(f);
+    if (empty)
+        return LMB_FAIL(err, LMB_E_FORMAT, "%s has no bytes", path);
     for (int i = 0; f && inspectors[i]; i++)
         if (inspectors[i]->is(path, head, n))
             return inspectors[i]->print(path, a, err);

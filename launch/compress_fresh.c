@@ -109,6 +109,17 @@ lmb_status lmb_fresh_end(const char *folder, lmb_error *err)
     return LMB_OK;
 }
 
+/* Points without a journal would be overwritten by a search that takes itself for the first. */
+static lmb_status check_journal(const char *folder, const char *journal, lmb_error *err)
+{
+    char path[LMB_SEARCH_PATH];
+
+    LMB_TRY(lmb_search_file(path, folder, 1, "model.lmb", err));
+    if (!lmb_file_exists(path) || (lmb_file_exists(journal) && count_points(journal, err)))
+        return LMB_OK;
+    return LMB_FAIL(err, LMB_E_IO, "%s is there, and %s has no points: put that back, or " LMB_LINES_AFRESH, path, journal);
+}
+
 lmb_status lmb_fresh_begin(const char *folder, bool fresh, lmb_error *err)
 {
     pair p;
@@ -116,6 +127,8 @@ lmb_status lmb_fresh_begin(const char *folder, bool fresh, lmb_error *err)
     LMB_TRY(pair_of(folder, 0, &p, err));
     if (lmb_file_exists(p.before))
         LMB_TRY(lmb_fresh_end(folder, err));
+    if (!fresh)
+        LMB_TRY(check_journal(folder, p.path, err));
     for (int i = 0; i < ASIDE && fresh && (i || lmb_file_exists(p.path)); i++) {
         LMB_TRY(pair_of(folder, i, &p, err));
         LMB_TRY(move(p.path, p.before, err));

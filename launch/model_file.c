@@ -67,6 +67,8 @@ static bool describes(const lmb_tree *section, const char *path)
 /* Takes *g on failure. */
 static lmb_status to_logits(const char *name, bool say, lmb_graph **g, lmb_error *err)
 {
+    if (say)
+        lmb_say_outputs(name, *g);
     lmb_status st = lmb_without_softmax(name, say, g, err);
 
     if (st != LMB_OK) {

@@ -5,6 +5,13 @@
 
 #include "distill/quantize/softmax.h"
 
+void lmb_say_outputs(const char *name, const lmb_graph *g)
+{
+    if (g->n_outputs > 1)
+        fprintf(stderr, "%s has %d outputs: %s, the first, is taken for the scores of classes, and no integers are made of the others\n",
+                name, g->n_outputs, g->output[0].name);
+}
+
 lmb_status lmb_without_softmax(const char *name, bool say, lmb_graph **g, lmb_error *err)
 {
     lmb_graph *logits;

@@ -32,6 +32,8 @@ const lmb_integer_op lmb_integer_ops[] = {
     { "Pad", LMB_INTEGER_REWRITTEN, "of channels with zeros: as Slice" },
     { "ReduceMean", LMB_INTEGER_REWRITTEN, "over height and width: GlobalAveragePool" },
     { "AveragePool", LMB_INTEGER_REWRITTEN, "over the whole image: GlobalAveragePool" },
+    { "Softmax", LMB_INTEGER_REWRITTEN, "over the classes, at the end: is left out, its largest logit is of the same class" },
+    { "LogSoftmax", LMB_INTEGER_REWRITTEN, "as Softmax" },
     { NULL, LMB_INTEGER_REWRITTEN, NULL }
 };
 

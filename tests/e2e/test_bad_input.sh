@@ -52,6 +52,8 @@ refused 2 "no option --logits" "$limbeck" infer "$dir/good.yaml" x.onnx --index 
 refused 2 "no option --index" "$limbeck" eval "$dir/good.yaml" x.onnx --index 0
 refused 2 "give a configuration" "$limbeck" eval "$dir/good.yaml" x.onnx y.onnx
 head -c 300 /dev/zero >"$dir/zeros"
+: >"$dir/nothing"
+refused 1 "nothing has no bytes" "$limbeck" inspect "$dir/nothing"
 refused 1 "zeros: no configuration, .onnx, .lmb or checkpoint" "$limbeck" inspect "$dir/zeros"
 [ ! -w /dev/full ] || refused 1 "could not be written" sh -c "$limbeck list >/dev/full"
 refused 2 "no case of 'Konv'" "$limbeck" check op Konv

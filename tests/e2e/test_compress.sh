@@ -216,6 +216,9 @@ compress 0
 sed -i 1d "$dir/first/compress/journal.jsonl"
 compress 1
 says "journal.jsonl, line 1: .*put the file back as it was, or begin again with --fresh"
+: >"$dir/first/compress/journal.jsonl" # a full disk's
+compress 1
+says "points/001/model.lmb is there, and .*journal.jsonl has no points: put that back, or begin again with --fresh"
 cp "$dir/journal" "$dir/first/compress/journal.jsonl"
 mv "$dir/first/compress/points/000/model.lmb" "$dir/away.lmb"
 compress 1
@@ -331,7 +334,7 @@ done
 "$limbeck" export "$dir/first/compress/points/000/model-int8.onnx" --out "$dir/asked.onnx" --profile pot >/dev/null 2>&1 && fail "any integers are for the profile pot"
 
 # a teacher that ends in Softmax: the same integers, which is said once
-"$end_in_softmax" "$first" "$dir/plain.onnx" "$dir/softmax.onnx" || fail "no model that ends in Softmax"
+"$end_in_softmax" "$first" "$dir/plain.onnx" "$dir/softmax.onnx" "$dir/two.onnx" || fail "no model that ends in Softmax"
 for m in plain softmax; do
     compress 0 $table --set run="$dir/$m" --set "compress.accuracy_drop_max=90 %" --set compress.teacher="$dir/$m.onnx" --set compress.finish= --set compress.slack=
     [ "$(grep -c "softmax.onnx ends in Softmax, which is left out" "$dir/err")" = "$(test $m = plain; echo $?)" ] || fail "$m: how often Softmax is spoken of"
@@ -355,6 +358,13 @@ cmp "$dir/plain.loss" "$dir/softmax.loss" || fail "Softmax changes a loss"
 cmp "$dir/plain.json" "$dir/softmax.json" || fail "Softmax changes what a sensitivity is"
 cmp "$dir/plain/c/m.c" "$dir/softmax/c/m.c" || fail "Softmax changes what is compressed" # the .lmb names another teacher
 cmp "$dir/plain.lmb" "$dir/softmax.lmb" || fail "Softmax changes what is quantised"
+# of several outputs the first has integers, which is said, too
+for step in "quantize $dir/c.yaml $dir/two.onnx --calibration 50 --out $dir/two.qat.onnx" "export $dir/two.qat.onnx --out $dir/two.lmb"; do
+    # shellcheck disable=SC2086 # a list
+    "$limbeck" $step >"$dir/out" 2>"$dir/err" || fail "two outputs, $step: $(cat "$dir/err")"
+    grep -q "onnx has 2 outputs: logits, the first, is taken" "$dir/err" || fail "$step: nobody speaks of the second output: $(cat "$dir/err")"
+done
+cmp "$dir/plain.lmb" "$dir/two.lmb" || fail "a second output changes what is quantised"
 
 # a table that is not there can not be frozen
 compress 2 --set run="$dir/none" --set compress.table.frozen=true --set compress.table.file="$dir/nothing.jsonl"

@@ -130,6 +130,7 @@ fi
 refused 2 "is the model itself" "$limbeck" quantize "$dir/m.yaml" "$dir/mine.onnx" --out "$dir/./mine.onnx"
 refused 2 "net.lmb is a .lmb, made of integers" "$limbeck" quantize "$dir/m.yaml" "$dir/net.lmb"
 refused 2 "net.lmb is a .lmb, made of integers" "$limbeck" export "$dir/net.lmb" --out "$dir/x.onnx"
+refused 2 "net.lmb: what is it to become?" "$limbeck" export "$dir/net.lmb"
 refused 2 "must be c" "$limbeck" export "$dir/net.lmb" --to rust --out "$dir/c"
 refused 2 "no prefix of C names" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --name 2nd
 
