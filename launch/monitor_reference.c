@@ -1,6 +1,7 @@
 /* launch/monitor_reference.c - `limbeck monitor CONFIG --reference MODEL.lmb`: what the model sees and says on samples
- * that it was made for, counted by the functions that count on devices. By default samples that it has not learnt:
- * it is surer of those than of any that a device will meet. */
+ * that it was made for, counted by the functions that count on devices. By default samples that it has not learnt: it
+ * is surer of what it has than of any that a device will meet. Whoever says that they are not learnt may be wrong, so
+ * the test part, which is like what devices will meet, is compared with them as a device will be. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,6 +155,48 @@ static lmb_status write_out(const char *path, const subject *s, bool was_signed,
     return st;
 }
 
+/* *at: in `memory`, LMB_MONITOR_MOST bytes. */
+static lmb_status read_back(const lmb_edge_buffer *counters, void *memory, lmb_monitor **at, lmb_error *err)
+{
+    char why[200] = "";
+
+    *at = memory ? lmb_monitor_read(counters->data, counters->size, memory, why, sizeof why) : NULL;
+    return *at ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory to compare samples with the reference: %s", why);
+}
+
+/* A reference that calls ordinary samples drifted is none: said on stderr. */
+static lmb_status try_test_part(lmb_edge_model *m, const lmb_dataset *test, int64_t n, const char *name,
+                                const lmb_edge_buffer *reference, lmb_error *err)
+{
+    static const lmb_drift_limits usual = { 0.2, 0 };
+    static const char *const what[] = { [LMB_DRIFT_INPUT] = "inputs", [LMB_DRIFT_MARGINS] = "certainty",
+                                        [LMB_DRIFT_ANSWERS] = "answers" };
+    void *memory[2] = { malloc(LMB_MONITOR_MOST), malloc(LMB_MONITOR_MOST) };
+    lmb_edge_buffer counters = { NULL, 0, 0 };
+    lmb_monitor *before, *now;
+    lmb_drift d = { 0 };
+
+    lmb_status st = read_back(reference, memory[0], &before, err);
+    if (st == LMB_OK)
+        st = count(m, test, n, &counters, err);
+    if (st == LMB_OK)
+        st = read_back(&counters, memory[1], &now, err);
+    if (st == LMB_OK)
+        st = lmb_drift_compare(before, now, &usual, &d, err);
+    for (int i = 0; i < d.n; i++)
+        if (d.row[i].beyond) {
+            fprintf(stderr,
+                    "beware: beside this reference the samples of the test part are strange (%s: PSI %.4f, limit %.4f), and "
+                    "so will be a device's; if the model has learnt the %s part, --part test makes a better one\n",
+                    what[d.row[i].kind], d.row[i].value, d.row[i].limit, name);
+            break;
+        }
+    free(counters.data);
+    free(memory[0]);
+    free(memory[1]);
+    return st;
+}
+
 static lmb_status reference(const lmb_job *j, const lmb_args *a, const subject *s, lmb_error *err)
 {
     const char *name = lmb_args_get(a, "part", part_by_default(j)), *out = lmb_args_get(a, "out", NULL);
@@ -180,6 +223,8 @@ static lmb_status reference(const lmb_job *j, const lmb_args *a, const subject *
     if (lmb_edge_open(s->file, s->n, &m, why, sizeof why) != LMB_EDGE_OK)
         return LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", lmb_args_get(a, "reference", ""), why);
     lmb_status st = count(&m, data, samples, &counters, err);
+    if (st == LMB_OK && data != j->test && j->test && j->test->n >= LMB_DRIFT_LEAST)
+        st = try_test_part(&m, j->test, samples, name, &counters, err);
     if (st == LMB_OK)
         st = write_out(out, s, lmb_signature_is_in(lmb_args_get(a, "reference", "")), &counters, err);
     if (st == LMB_OK)

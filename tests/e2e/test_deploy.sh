@@ -85,7 +85,7 @@ else
     must "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/last"
     for held in none 9x '9\n12' -1 +9 ' 9' 18446744073709551616 '' '\n' 9000000000000000000000000000; do
         # shellcheck disable=SC2059 # \n is meant
-        printf "$held" >"$dir/last"
+        printf -- "$held" >"$dir/last"
         refused 1 "not a file with the number of a release" "$dir/trusted" "$dir/nine.lmb" "$dir/pixels" "$key" "$dir/last"
     done
     ln -s round "$dir/round" # one that is there and can not be opened
@@ -205,6 +205,17 @@ must "$limbeck" monitor "$dir/m.yaml" --set "split={train: 300, validation: 90}"
 tail -n 1 "$dir/log" | grep -q "held.mon: 90 samples of the validation part$" || fail "a reference is not of the validation part" "$dir/log"
 must "$limbeck" monitor "$dir/m.yaml" --set "split={train: 300, validation: 90}" --set compress.held_out=test --reference "$dir/net.lmb" --out "$dir/held.mon"
 tail -n 1 "$dir/log" | grep -q "held.mon: 100 samples of the test part$" || fail "a reference is of a part that the teacher has learnt" "$dir/log"
+grep -q "^beware: " "$dir/log" && fail "the test part is called strange" "$dir/log"
+heart="--set run=$dir/heart --set data.noise=0.95 --set data.train=80 --set train.epochs=60"
+# shellcheck disable=SC2086 # a list of words
+{
+    must "$limbeck" train "$dir/m.yaml" $heart # by heart
+    must "$limbeck" quantize "$dir/m.yaml" $heart "$dir/heart/model/model.onnx" --calibration 80 --out "$dir/heart.qat.onnx"
+    must "$limbeck" export "$dir/heart.qat.onnx" --out "$dir/heart.lmb"
+    must "$limbeck" monitor "$dir/m.yaml" $heart --part train --reference "$dir/heart.lmb" --out "$dir/heart.mon"
+}
+grep -q "^beware: beside this reference the samples of the test part are strange (certainty: .*if the model has learnt the train part" "$dir/log" ||
+    fail "nobody says that a reference is of samples learnt by heart" "$dir/log"
 # shellcheck disable=SC2086 # a list of words
 must "$limbeck" monitor "$dir/m.yaml" $other --part train --reference "$dir/net.lmb" --out "$dir/other.mon"
 must "$limbeck" monitor "$dir/same.mon" --against "$dir/net.lmb"
