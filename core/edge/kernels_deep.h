@@ -24,9 +24,10 @@ static size_t taps_of(const lmbi_edge_step *s) { return lmbi_taps_of(s); }
 static size_t tap_groups(const lmbi_edge_step *s) { return (taps_of(s) + TAPS - 1) / TAPS; }
 
 /* A row whose channels repeat within WIDE bytes is one long vector. If the stride is not 1, the input is copied so that
- * it is: first the pixels 0, stride, 2 stride ... of a row, then 1, 1 + stride ... */
+ * it is: first the pixels 0, stride, 2 stride ... of a row, then 1, 1 + stride ... Of one window a row no stride is
+ * taken, however wide the file says it is; else it is less than a row, and the copy at most two inputs with borders. */
 static int repeats(const lmbi_edge_step *s) { return lmbi_repeats(layout, s); }
-static size_t phases_of(const lmbi_edge_step *s) { return !averages(s) && repeats(s) ? s->op.stride[1] : 1; }
+static size_t phases_of(const lmbi_edge_step *s) { return !averages(s) && repeats(s) && s->y.w > 1 ? s->op.stride[1] : 1; }
 
 /* Bytes of one phase of a row. */
 static size_t phase_bytes(const lmbi_edge_step *s)

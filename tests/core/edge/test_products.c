@@ -29,6 +29,7 @@ static const conv_row convs[] = {
     { 9, 10, 16, 16, 16, { 3, 3 }, { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 } }, /* depthwise, stride, few channels */
     { 7, 13, 8, 8, 8, { 3, 5 }, { 1, 3 }, { 2, 1 }, { 2, 3, 1, 4 } },    /* the same, asymmetric */
     { 6, 11, 2, 2, 2, { 2, 3 }, { 3, 2 }, { 1, 2 }, { 0, 4, 0, 0 } },    /* two channels, far pads */
+    { 6, 5, 4, 4, 4, { 3, 3 }, { 1, 65535 }, { 1, 1 }, { 1, 1, 1, 1 } }, /* a stride beyond the row */
     { 6, 7, 100, 100, 100, { 3, 3 }, { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 } }, /* many, ragged */
     { 5, 5, 3, 3, 3, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 0, 0, 0, 0 } },     /* depthwise 1x1 */
     { 6, 6, 12, 8, 4, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 } },    /* groups */
@@ -112,6 +113,35 @@ START_TEST(extreme_values)
 }
 END_TEST
 
+/* Working memory follows from the image, not from a stride that is never taken. */
+START_TEST(a_wide_stride_costs_no_memory)
+{
+    const lmb_edge_quant q = { 1.0f, 0, 0, 255 };
+    const int8_t weights[2] = { 1, 2 };
+    const float scales[2] = { 0.5f, 0.5f };
+    lmb_edge_buffer file = { NULL, 0, 0 };
+    lmb_edge_model m;
+    char why[200] = "";
+    const char *name;
+    int usable;
+
+    lmb_edge_writer *w = lmb_edge_writer_create();
+    lmb_edge_conv op = { lmb_edge_write_input(w, 1000, 3, 2, LMB_EDGE_HWC, q, "x"), q, 2, 2, { 1, 1 }, { 1, 65535 },
+                         { 1, 1 }, { 0, 0, 0, 0 }, weights, scales, NULL, "y", 0 };
+    lmb_edge_write_conv(w, &op);
+    ck_assert_msg(lmb_edge_write_finish(w, 0, &file, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+    lmb_edge_writer_destroy(w);
+    ck_assert_msg(lmb_edge_open(file.data, file.size, &m, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+    for (int i = 0; (name = lmb_edge_kernels(i, &usable)); i++) {
+        if (!usable)
+            continue;
+        ck_assert_int_eq(lmb_edge_use(&m, name), LMB_EDGE_OK);
+        ck_assert_msg(lmb_edge_arena_bytes(&m) < 4 * 6000, "%s: %zu bytes", name, lmb_edge_arena_bytes(&m));
+    }
+    free(file.data);
+}
+END_TEST
+
 /* Every number of channels up to past the widest vector, in and out: what is left over at the end of each loop. */
 START_TEST(every_tail)
 {
@@ -187,4 +217,4 @@ END_TEST
 
 LMB_TEST_MAIN("core/edge/products", add_loop(convolutions, (int)(sizeof convs / sizeof convs[0]));
               add_loop(extreme_values, (int)(sizeof convs / sizeof convs[0])); add_loop(every_tail, 70);
-              add(ties_go_to_even); add_loop(gemm_takes_flattened_chw, (int)(sizeof gemms / sizeof gemms[0]));)
+              add(a_wide_stride_costs_no_memory); add(ties_go_to_even); add_loop(gemm_takes_flattened_chw, (int)(sizeof gemms / sizeof gemms[0]));)
