@@ -127,7 +127,7 @@ static __attribute__((noinline)) void direct_end(const float *sum, int height, i
                                                  const float *bias, const float *add, float lo, float hi, float *y,
                                                  int64_t n)
 {
-    for (int t = 0; t < height; t++, sum += wide, y += n, add += add ? n : 0)
+    for (int t = 0; t < height; t++, sum += wide, y += n, add = add ? add + n : NULL)
         for (int64_t l = 0; l < columns; l++) {
             float v = sum[l];
             if (bias)
@@ -269,7 +269,7 @@ static void finish(const lmbi_conv_end *e, int64_t pixels, int64_t k, int64_t fi
     if (!bias && !add && lo == -INFINITY && hi == INFINITY)
         return;
     y += first * k;
-    for (int64_t p = 0; p < pixels; p++, y += k, add += add ? k : 0) {
+    for (int64_t p = 0; p < pixels; p++, y += k, add = add ? add + k : NULL) {
         int64_t i = 0;
         for (; i + LANES <= k; i += LANES) {
             vec v = load(y + i);

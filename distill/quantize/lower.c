@@ -397,11 +397,11 @@ static lmb_status lower_all(lowering *l, lmb_str *out)
     lmb_edge_write_dequantise(l->w, logits, "logits");
     lmb_edge_write_output_layout(l->w, LMB_EDGE_CHW);
     lmb_edge_write_meta(l->w, "producer", "limbeck");
-    if (lmb_edge_write_finish(l->w, 0, &file, why, sizeof why) != LMB_EDGE_OK)
-        return LMB_FAIL(l->err, LMB_E_UNSUPPORTED, "lowering: %s", why);
-    lmb_str_add_n(out, file.data, file.size);
+    lmb_edge_status s = lmb_edge_write_finish(l->w, 0, &file, why, sizeof why);
+    if (s == LMB_EDGE_OK)
+        lmb_str_add_n(out, file.data, file.size);
     free(file.data);
-    return lmb_str_check(out, l->err);
+    return s == LMB_EDGE_OK ? lmb_str_check(out, l->err) : LMB_FAIL(l->err, LMB_E_UNSUPPORTED, "lowering: %s", why);
 }
 
 lmb_status lmb_lower(const lmb_graph *qdq, lmb_str *out, lmb_error *err)

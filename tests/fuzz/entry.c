@@ -2,6 +2,7 @@
  * LMB_FUZZ_TARGET come from CMakeLists.txt, which says how to run it. The test's assertions are kept; Check itself is
  * not needed. */
 #include <check.h>
+#include <sodium.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
