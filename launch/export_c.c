@@ -9,7 +9,7 @@
 #include "distill/quantize/packed_file.h"
 #include "launch/export.h"
 
-enum { LONGEST_PATH = 4096 };
+enum { LONGEST_PATH = 4096, MOST_NUMBERS = 1 << 25 /* of weights, input and output: more than any flash has */ };
 
 /* "runs/a/my-model.lmb" to "my_model". */
 static void name_from(const char *path, char out[LMB_EDGE_MAX_NAME + 1])
@@ -81,6 +81,25 @@ static lmb_status write_all(const lmb_edge_model *m, const char *folder, const c
     return st;
 }
 
+/* Its text would be several times its size, and its self-test is run here. */
+static lmb_status check_size(const lmb_edge_model *m, const char *path, lmb_error *err)
+{
+    lmb_edge_tensor x, y;
+
+    lmb_edge_tensor_at(m, 0, &x);
+    lmb_edge_tensor_at(m, m->n_ops, &y);
+    uint64_t numbers = lmb_edge_parameters(m) + x.count + y.count;
+    if (numbers > MOST_NUMBERS)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "%s has %llu numbers as weights, input and output; C source is written of at most %d: deploy the .lmb",
+                        path, (unsigned long long)numbers, MOST_NUMBERS);
+    if (lmb_edge_work(m) > LMB_EDGE_WORK_MOST >> 4)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "%s: one answer takes %llu operations; C source is written for at most %llu", path,
+                        (unsigned long long)lmb_edge_work(m), (unsigned long long)LMB_EDGE_WORK_MOST >> 4);
+    return LMB_OK;
+}
+
 lmb_status lmbi_export_c(const lmb_args *a, lmb_error *err)
 {
     const char *to = lmb_args_get(a, "to", ""), *folder = lmb_args_get(a, "out", NULL), *path = a->word[0];
@@ -96,10 +115,11 @@ lmb_status lmbi_export_c(const lmb_args *a, lmb_error *err)
     if (lmb_packed_read(path, &file, &n, NULL, err) != LMB_OK)
         return lmb_error_context(err, "`limbeck export MODEL.onnx --out FILE.lmb` makes what --to c takes");
     name_from(path, name);
-    lmb_status st =
-        lmb_edge_open(file, n, &m, why, sizeof why) == LMB_EDGE_OK
-            ? write_all(&m, folder, lmb_args_get(a, "name", name), err)
-            : LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
+    lmb_status st = lmb_edge_open(file, n, &m, why, sizeof why) == LMB_EDGE_OK
+                        ? check_size(&m, path, err)
+                        : LMB_FAIL(err, LMB_E_FORMAT, "%s: %s", path, why);
+    if (st == LMB_OK)
+        st = write_all(&m, folder, lmb_args_get(a, "name", name), err);
     free(file);
     return st;
 }

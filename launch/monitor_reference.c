@@ -53,6 +53,9 @@ static lmb_status count(lmb_edge_model *m, const lmb_dataset *data, int64_t n, l
         return LMB_FAIL(err, LMB_E_SHAPE,
                         "the model takes %u bytes (%u x %u x %u); samples of this data set are others", x.bytes, x.c,
                         x.h, x.w);
+    if (lmb_edge_work(m) > LMB_EDGE_WORK_MOST)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "one answer of the model takes %llu operations; at most %llu are run",
+                        (unsigned long long)lmb_edge_work(m), (unsigned long long)LMB_EDGE_WORK_MOST);
     lmb_monitor_shape_of(m, &shape);
     counting c = { .model = m,
                    .data = data,

@@ -2,7 +2,8 @@
  *
  * A row for each kind of op says how many inputs it takes and what must hold between its shapes, constants and
  * weights. Around it: an op reads only what was written before, and nothing that is still to be read is
- * overwritten (the memory plan). The cost is one pass over weights and constants.
+ * overwritten (the memory plan). The cost is one pass over weights and constants: ops that share weights are refused
+ * where they have more in all than there are, or a small file could be a day's work.
  */
 #include <math.h>
 
@@ -14,6 +15,7 @@ typedef struct subject {
     lmb_edge_op op;
     lmb_edge_tensor x, y; /* first input and output */
     uint32_t index;
+    uint64_t *used; /* bytes of the weights of the ops so far */
     const lmbi_edge_why *why;
 } subject;
 
@@ -80,8 +82,9 @@ static const char *check_weights(const subject *s, uint64_t per_output)
     uint64_t offset = lmbi_edge_u64(s->record + 48), outputs = s->y.c, room = s->m->weights_bytes;
     uint64_t n = per_output > LMB_EDGE_MAX_COUNT / outputs ? 0 : outputs * per_output;
     uint64_t bits = n * s->op.bits, bytes = (bits + 7) / 8;
-    if (!n || offset > room || bytes > room - offset)
-        return "its weights do not lie in WTS";
+    *s->used += bytes;
+    if (!n || offset > room || bytes > room - offset || *s->used > room)
+        return "its weights do not lie in WTS, each for one op";
     if (((const uint8_t *)s->op.weights)[bytes - 1] >> (8 - (8 * bytes - bits)))
         return "its last bits are not 0";
     if (!have_constants(s, 8 * outputs))
@@ -232,12 +235,13 @@ static lmb_edge_status check_tensor(const lmb_edge_model *m, uint32_t i, const l
     return bad ? lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "tensor %lu: %s", (unsigned long)i, bad) : LMB_EDGE_OK;
 }
 
-static lmb_edge_status check_op(const lmb_edge_model *m, uint32_t i, const lmbi_edge_why *why)
+static lmb_edge_status check_op(const lmb_edge_model *m, uint32_t i, uint64_t *used, const lmbi_edge_why *why)
 {
     subject s;
     s.m = m;
     s.record = m->ops + (size_t)i * LMBI_EDGE_OP;
     s.index = i;
+    s.used = used;
     s.why = why;
     lmb_edge_tensor_at(m, i + 1, &s.y);
     const kind_row *kind = find_kind(s.record[0]);
@@ -309,8 +313,9 @@ lmb_edge_status lmbi_edge_check_graph(const lmb_edge_model *m, const lmbi_edge_w
         if (input.type != LMB_EDGE_U8)
             s = lmbi_edge_fail(why, LMB_EDGE_E_FORMAT, "tensor 0: the input must be u8");
     }
+    uint64_t used = 0;
     for (uint32_t i = 0; i < m->n_ops && s == LMB_EDGE_OK; i++)
-        s = check_op(m, i, why);
+        s = check_op(m, i, &used, why);
     for (uint32_t i = 0; i <= m->n_ops && s == LMB_EDGE_OK; i++)
         s = check_plan(m, i, why);
     return s;

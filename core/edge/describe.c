@@ -20,6 +20,22 @@ uint64_t lmb_edge_macs(const lmb_edge_model *m)
     return sum;
 }
 
+uint64_t lmb_edge_work(const lmb_edge_model *m)
+{
+    uint64_t sum = 0; /* of less than 2^54 each, as above */
+    for (uint32_t i = 0; i < m->n_ops; i++) {
+        lmb_edge_op op;
+        lmb_edge_tensor x, y;
+        lmb_edge_op_at(m, i, &op);
+        lmb_edge_tensor_at(m, op.in[0], &x);
+        lmb_edge_tensor_at(m, i + 1, &y);
+        sum += (uint64_t)x.count + y.count + (uint64_t)y.h * y.w * op.n_weights;
+        if (op.kind == LMB_EDGE_MAX_POOL)
+            sum += (uint64_t)op.kernel[0] * op.kernel[1] * y.count;
+    }
+    return sum;
+}
+
 uint64_t lmb_edge_parameters(const lmb_edge_model *m)
 {
     uint64_t sum = 0;

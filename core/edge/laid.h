@@ -56,6 +56,9 @@ const char *lmb_edge_laid(const lmb_edge_model *m, int i, size_t *bytes);
 /* Kernel sets that weights can be laid out for, whatever CPU this is; NULL past the last. */
 const char *lmb_edge_layouts(int i);
 
+/* Bytes of the section that lmb_edge_write_laid makes for this set; 0: the set is unknown. */
+uint64_t lmb_edge_laid_bytes(const lmb_edge_model *m, const char *set);
+
 /* A finished plain file once more, appended to `out`, with weights laid out for these kernel sets, in place of what it
  * had of that kind; n_sets 0: without any. A signature goes, for it would no longer hold.
  *

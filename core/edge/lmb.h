@@ -247,6 +247,11 @@ uint64_t lmb_edge_op_macs(const lmb_edge_model *m, uint32_t i);
 uint64_t lmb_edge_macs(const lmb_edge_model *m);
 uint64_t lmb_edge_parameters(const lmb_edge_model *m);
 
+/* What one lmb_edge_run costs, whatever the model is made of: multiply-accumulates, comparisons of windows and numbers
+ * that are read and written one by one. Who runs files of others asks first: a run can not be stopped. */
+uint64_t lmb_edge_work(const lmb_edge_model *m);
+#define LMB_EDGE_WORK_MOST ((uint64_t)1 << 42) /* that Limbeck's own programs run: minutes to hours */
+
 /* The value of `key` in META, not NUL-terminated, or NULL. The whole text is m->meta. */
 const char *lmb_edge_meta(const lmb_edge_model *m, const char *key, size_t *bytes);
 

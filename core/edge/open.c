@@ -11,6 +11,8 @@ lmb_edge_status lmbi_edge_fail(const lmbi_edge_why *why, lmb_edge_status s, cons
         va_start(ap, fmt);
         vsnprintf(why->text, why->cap, fmt, ap);
         va_end(ap);
+        for (char *c = why->text; *c; c++) /* names are of the file, and steer no terminal */
+            *c = *c < ' ' || *c > '~' ? '?' : *c;
     }
     return s;
 }
@@ -202,6 +204,8 @@ lmb_edge_status lmb_edge_open(const void *file, size_t n, lmb_edge_model *out, c
                               (unsigned long long)o.ops_bytes, (unsigned long long)o.tensors_bytes, LMB_EDGE_MAX_OPS,
                               LMBI_EDGE_OP, LMBI_EDGE_TENSOR);
     m->n_ops = (uint32_t)ops;
+    if (!m->monitor_bytes)
+        m->monitor = NULL;
     if (o.release_bytes != 0 && o.release_bytes != 8)
         return lmbi_edge_fail(&why, LMB_EDGE_E_FORMAT, "REL has %llu bytes: a release is 8",
                               (unsigned long long)o.release_bytes);

@@ -96,6 +96,20 @@ static const set_row *find(const char *name)
     return NULL;
 }
 
+uint64_t lmb_edge_laid_bytes(const lmb_edge_model *m, const char *set)
+{
+    const set_row *row = find(set);
+    lmb_edge_model own = *m;
+    uint64_t bytes = lmbi_edge_round_up(LMBI_EDGE_LAID_HEAD + 4 * (uint64_t)m->n_ops);
+    (void)lmb_edge_use(&own, "scalar"); /* always there */
+    for (uint32_t i = 0; row && i < m->n_ops; i++) {
+        lmbi_edge_step s;
+        lmbi_edge_decode(&own, i, &s);
+        bytes += lmbi_edge_round_up(lay_step(row->layout, &s, NULL));
+    }
+    return row ? bytes : 0;
+}
+
 lmb_edge_status lmb_edge_write_laid(const void *file, size_t n, const char *const *sets, int n_sets,
                                     lmb_edge_buffer *out, char *why_text, size_t why_cap)
 {

@@ -127,6 +127,9 @@ static lmb_status check_fit(const lmb_edge_model *m, const lmb_dataset *data, in
     lmb_edge_tensor in, out;
     lmb_edge_tensor_at(m, 0, &in);
     lmb_edge_tensor_at(m, m->n_ops, &out); /* op i writes tensor i + 1 */
+    if (lmb_edge_work(m) > LMB_EDGE_WORK_MOST)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "one answer of the model takes %llu operations; at most %llu are run",
+                        (unsigned long long)lmb_edge_work(m), (unsigned long long)LMB_EDGE_WORK_MOST);
     if (data->dtype != LMB_U8 || data->shape.n != 3 || in.c != data->shape.d[0] || in.h != data->shape.d[1] ||
         in.w != data->shape.d[2])
         return LMB_FAIL(err, LMB_E_SHAPE, "the model takes images of %u x %u x %u; the data has others", in.c, in.h,
@@ -153,7 +156,7 @@ static lmb_status evaluate_plain(const void *file, size_t n, const lmb_dataset *
         LMB_TRY(lmbi_deploy_gpu(&m, data, threads, out, logits, err));
     if (on_gpu && !figures)
         return LMB_OK;
-    void *prepared = malloc(lmb_edge_prepare_bytes(&m) + 1);
+    void *prepared = malloc(lmb_edge_prepare_bytes(&m));
     if (!prepared)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to load a model");
     lmb_edge_prepare(&m, prepared);

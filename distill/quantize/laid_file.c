@@ -63,9 +63,12 @@ static const void *find(const lmb_edge_model *m, const char *set, size_t *bytes)
     return NULL;
 }
 
-/* Laid out once more, is it the same? */
-static bool holds(const void *file, size_t n, const char *set, size_t bytes)
+/* Laid out once more, is it the same? Of another length it is not, and how much memory laying takes is not for the
+ * file to say. */
+static bool holds(const lmb_edge_model *m, const void *file, size_t n, const char *set, size_t bytes)
 {
+    if (lmb_edge_laid_bytes(m, set) != bytes)
+        return false;
     lmb_edge_buffer again = { NULL, 0, 0 };
     lmb_edge_model own;
     size_t own_bytes;
@@ -103,7 +106,7 @@ lmb_status lmb_laid_look(const void *file, size_t n, lmb_laid_facts *out, lmb_er
     s = lmb_edge_open(aligned, n, &m, why, sizeof why);
     for (int i = 0; s == LMB_EDGE_OK && i < MOST && (set = lmb_edge_laid(&m, i, &bytes)); i++) {
         add_set(out->sets, sizeof out->sets, set, bytes);
-        if (!holds(aligned, n, set, bytes))
+        if (!holds(&m, aligned, n, set, bytes))
             add_set(out->false_sets, sizeof out->false_sets, set, 0);
     }
     if (s == LMB_EDGE_OK && out->sets[0]) {

@@ -24,7 +24,7 @@ static lmb_status open_file(lmb_deployed *d, lmb_error *err)
 
     if (lmb_edge_open(d->file.text, d->file.n, &d->model, why, sizeof why) != LMB_EDGE_OK)
         return LMB_FAIL(err, LMB_E_FORMAT, "the lowered model can not be opened: %s", why);
-    d->prepared = malloc(lmb_edge_prepare_bytes(&d->model) + 1);
+    d->prepared = malloc(lmb_edge_prepare_bytes(&d->model));
     if (!d->prepared)
         return LMB_FAIL(err, LMB_E_NOMEM, "no memory to load a model");
     lmb_edge_prepare(&d->model, d->prepared);

@@ -52,6 +52,25 @@ START_TEST(weights_of_others)
 }
 END_TEST
 
+/* Of another length than its ops ask for: it is false, and nothing is laid out to find that out. */
+START_TEST(of_another_length)
+{
+    lmb_laid_facts f;
+    lmb_edge_model m;
+    ck_ok(lmb_laid_make(&file, "neon", &err));
+    ck_assert_int_eq(lmb_edge_open(file.text, file.n, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert(lmb_edge_laid_bytes(&m, "neon") == 4864 && lmb_edge_laid_bytes(&m, "mmx") == 0);
+    put_u32((uint8_t *)file.text + 16, (uint32_t)(file.n - 64)); /* the last section loses its last line */
+    uint8_t *entry = (uint8_t *)file.text + LMBI_EDGE_HEADER +
+                     (size_t)(lmbi_edge_u32((uint8_t *)file.text + 24) - 1) * LMBI_EDGE_SECTION;
+    put_u32(entry + 16, 4864 - 64);
+    file.n -= 64;
+    reseal((uint8_t *)file.text, file.n);
+    ck_ok(lmb_laid_look(file.text, file.n, &f, &err));
+    ck_assert_str_eq(f.false_sets, "neon");
+}
+END_TEST
+
 /* The section that a device like this one would use says where numbers lie, and they do not. */
 START_TEST(not_as_it_must_be)
 {
@@ -97,4 +116,4 @@ START_TEST(names_that_are_none)
 END_TEST
 
 LMB_TEST_MAIN("distill/laid_file", tcase_add_checked_fixture(tc_, setup, teardown); add(its_own_weights);
-              add(weights_of_others); add(not_as_it_must_be); add(names_that_are_none);)
+              add(weights_of_others); add(of_another_length); add(not_as_it_must_be); add(names_that_are_none);)

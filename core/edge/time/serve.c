@@ -73,6 +73,8 @@ static bool take_model(session *s)
     s->room = 0;
     if (lmb_edge_open(s->file ? s->file : (const uint8_t *)"", s->n, &s->m, why, sizeof why) != LMB_EDGE_OK)
         return sorry(s, why);
+    if (lmb_edge_work(&s->m) > LMB_EDGE_WORK_MOST)
+        return sorry(s, "one answer of the model would take hours");
     size_t bytes = lmb_edge_prepare_bytes(&s->m);
     s->prepared = bytes < SIZE_MAX ? malloc(bytes + 1) : NULL;
     if (s->prepared)

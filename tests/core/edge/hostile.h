@@ -81,7 +81,7 @@ static inline int try_file(const uint8_t *file, size_t n)
     int usable, ran = 0;
     size_t bytes;
     const char *name;
-    if (lmb_edge_open(file, n, &m, why, sizeof why) != LMB_EDGE_OK || lmb_edge_macs(&m) > 1 << 20)
+    if (lmb_edge_open(file, n, &m, why, sizeof why) != LMB_EDGE_OK || lmb_edge_work(&m) > 1 << 20)
         return 0;
     for (int i = 0; (name = lmb_edge_kernels(i, &usable)); i++) {
         if (!usable || lmb_edge_use(&m, name) != LMB_EDGE_OK)

@@ -345,6 +345,87 @@ START_TEST(false_claims_are_refused)
 }
 END_TEST
 
+/* The last `less` bytes of WTS are taken out; what follows moves up. */
+static void cut_weights(lmb_edge_buffer *f, uint32_t less)
+{
+    uint32_t end = 0;
+    for (uint32_t i = 0; i < lmbi_edge_u32(f->data + 24); i++) {
+        uint8_t *entry = f->data + LMBI_EDGE_HEADER + (size_t)i * LMBI_EDGE_SECTION;
+        uint32_t offset = lmbi_edge_u32(entry + 8), bytes = lmbi_edge_u32(entry + 16);
+        if (end)
+            put_u32(entry + 8, offset - less);
+        if (lmbi_edge_u32(entry) == LMBI_EDGE_TYPE('W', 'T', 'S', ' ')) {
+            put_u32(entry + 16, bytes - less);
+            end = offset + bytes;
+        }
+    }
+    memmove(f->data + end - less, f->data + end, f->size - end);
+    f->size -= less;
+    put_u32(f->data + 16, (uint32_t)f->size);
+    reseal(f->data, f->size);
+}
+
+/* A thousand ops over the same bytes would make opening a small file a day's work. */
+START_TEST(weights_are_of_one_op)
+{
+    static int8_t weights[64 * 64];
+    static float scales[64];
+    const lmb_edge_quant q = { 0.5f, 0, 0, 255 };
+    lmb_edge_buffer shared = { NULL, 0, 0 };
+    lmb_edge_model m;
+    for (int i = 0; i < 64; i++)
+        scales[i] = 1;
+    lmb_edge_writer *w = lmb_edge_writer_create();
+    int x = lmb_edge_write_input(w, 1, 1, 64, LMB_EDGE_HWC, q, "x");
+    for (int i = 0; i < 2; i++) {
+        lmb_edge_gemm op = { x, q, 64, weights, scales, NULL, "y", 0 };
+        x = lmb_edge_write_gemm(w, &op);
+    }
+    ck_assert_msg(lmb_edge_write_finish(w, 0, &shared, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+    lmb_edge_writer_destroy(w);
+    ck_assert_int_eq(lmb_edge_open(shared.data, shared.size, &m, why, sizeof why), LMB_EDGE_OK);
+    put_u32(shared.data + (m.ops - shared.data) + LMBI_EDGE_OP + 48, 0); /* the second's begin where the first's do */
+    cut_weights(&shared, sizeof weights);
+    ck_assert_int_eq(lmb_edge_open(shared.data, shared.size, &m, why, sizeof why), LMB_EDGE_E_FORMAT);
+    ck_assert_str_eq(why, "op 1, y: its weights do not lie in WTS, each for one op");
+    free(shared.data);
+}
+END_TEST
+
+/* Names of the file end up in sentences, and those on terminals. */
+START_TEST(sentences_steer_no_terminal)
+{
+    lmb_edge_model m;
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_OK);
+    uint8_t *name = memmem(file.data, file.size, "first", 5), *op = file.data + (m.ops - file.data);
+    ck_assert_ptr_nonnull(name);
+    memcpy(name, "\xc2\x9b\x80zt", 5);
+    op[40] = 2;
+    reseal(file.data, file.size);
+    ck_assert_int_eq(lmb_edge_open(file.data, file.size, &m, why, sizeof why), LMB_EDGE_E_FORMAT);
+    ck_assert_str_eq(why, "op 0, ???zt: groups must divide input and output channels");
+}
+END_TEST
+
+/* A pool has no weights, and may take a day all the same. */
+START_TEST(work_is_of_all_ops)
+{
+    const lmb_edge_quant q = { 0.5f, 0, 0, 255 };
+    const uint16_t kernel[2] = { 60, 50 }, one[2] = { 1, 1 }, none[4] = { 0 };
+    lmb_edge_buffer pool = { NULL, 0, 0 };
+    lmb_edge_model m;
+    lmb_edge_writer *w = lmb_edge_writer_create();
+    int x = lmb_edge_write_input(w, 100, 80, 3, LMB_EDGE_HWC, q, "x");
+    lmb_edge_write_max_pool(w, x, kernel, one, one, none, 0, 255, "y");
+    ck_assert_msg(lmb_edge_write_finish(w, 0, &pool, why, sizeof why) == LMB_EDGE_OK, "%s", why);
+    lmb_edge_writer_destroy(w);
+    ck_assert_int_eq(lmb_edge_open(pool.data, pool.size, &m, why, sizeof why), LMB_EDGE_OK);
+    ck_assert(lmb_edge_macs(&m) == 0);
+    ck_assert(lmb_edge_work(&m) == 100 * 80 * 3 + 41 * 31 * 3 * (1 + 60 * 50));
+    free(pool.data);
+}
+END_TEST
+
 START_TEST(bad_memory_plan_is_refused)
 {
     lmb_edge_model m;
@@ -414,5 +495,5 @@ LMB_TEST_MAIN("core/edge/lmb", tcase_add_checked_fixture(tc_, setup, teardown); 
               add(what_was_written_is_read); add_loop(kernel_sets_agree, 20); add(single_ops);
               add(signature_covers_all_before_it); add(trusted_files); add(lines_are_replaced); add(every_truncation_is_refused);
               add(every_flip_is_noticed); add_loop(damage_with_good_checksums, 4);
-              add_loop(false_claims_are_refused, N_CLAIMS); add(bad_memory_plan_is_refused);
+              add_loop(false_claims_are_refused, N_CLAIMS); add(weights_are_of_one_op); add(sentences_steer_no_terminal); add(work_is_of_all_ops); add(bad_memory_plan_is_refused);
               add(other_versions_are_refused); add(first_error_sticks); add(overflow_is_refused_when_written);)
