@@ -57,7 +57,8 @@
  *                                         gemm: [out][h][w][c] of its input. Narrow: the same numbers in the same
  *                                         order, number i in bits [i * bits, (i + 1) * bits), two's complement, lowest
  *                                         bit of the lowest byte first; the bits left in the last byte are zero.
- *                                         Preparing widens them: what runs is the s8 network, to the bit
+ *                                         Preparing widens them: what runs is the s8 network, to the bit.
+ *                                         All ops together have no more bytes than WTS
  *           56 u64 constants              offset in QNT: conv, gemm: s32 bias[out], f32 m[out];
  *                                         add: f32 ra, rb, base; global average: f32 m; table: u8[256]
  *     WTS   weights      QNT  constants

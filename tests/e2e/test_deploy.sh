@@ -130,6 +130,12 @@ fi
 refused 2 "is the model itself" "$limbeck" quantize "$dir/m.yaml" "$dir/mine.onnx" --out "$dir/./mine.onnx"
 refused 2 "net.lmb is a .lmb, made of integers" "$limbeck" quantize "$dir/m.yaml" "$dir/net.lmb"
 refused 2 "net.lmb is a .lmb, made of integers" "$limbeck" export "$dir/net.lmb" --out "$dir/x.onnx"
+# 704 bytes whose C source would be gigabytes: a table of 16384 x 16384 pixels
+base64 -d <<B | gzip -dc >"$dir/wide.lmb"
+H4sIAAAAAAACA+v08XXi5ZLiYmRgYOiaa1B4gIkBDFiAGCTm5+jr+jZB53IDRJgBKs0Q4uoXfMHovcMBKD8BSvsHBCtcZAgVdmCE8GH6Av1CFC
+ZsLNpxACrOAKUrGCgEDhDMCBdosCdXnhFVXoEY69kZGf6jizEiQUKAA6ifkQL9Ix0AADuM4/DAAgAA
+B
+refused 1 "wide.lmb has 536870912 numbers as weights, input and output" "$limbeck" export "$dir/wide.lmb" --to c --out "$dir/c"
 refused 2 "net.lmb: what is it to become?" "$limbeck" export "$dir/net.lmb"
 refused 2 "must be c" "$limbeck" export "$dir/net.lmb" --to rust --out "$dir/c"
 refused 2 "no prefix of C names" "$limbeck" export "$dir/net.lmb" --to c --out "$dir/c" --name 2nd
