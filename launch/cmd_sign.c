@@ -6,6 +6,7 @@
 #include "comm/release.h"
 #include "core/base/file.h"
 #include "core/edge/packed.h"
+#include "distill/quantize/laid_file.h"
 #include "distill/quantize/packed_file.h"
 #include "launch/cmd.h"
 
@@ -16,7 +17,8 @@ static const char usage[] =
     "       limbeck sign MODEL.lmb --check PUBLIC-KEY [--minimum N]\n\n"
     "Signs all bytes of a model with Ed25519 and gives it a release: a number that grows with each version. A device\n"
     "that opens it with lmb_edge_open_trusted refuses what was changed, what others signed, and older releases.\n"
-    "A packed file stays packed: the signature is over what travels (core/edge/packed.h).\n\n"
+    "A packed file stays packed: the signature is over what travels (core/edge/packed.h). Weights that are laid out for kernels\n"
+    "and are not those of the network are not signed.\n\n"
     "  --key FILE         the secret key, made on first use: one line of 64 hexadecimal digits that only you can read\n"
     "  --release N        1 .. 9223372036854775807; not below that of the file\n"
     "  --out FILE         default: MODEL.lmb itself is replaced\n"
@@ -106,6 +108,7 @@ static lmb_status sign(const char *path, const void *file, size_t n, bool packed
     if (!release)
         return LMB_FAIL(err, LMB_E_ARG, "give --release N: devices refuse a lower number than they have seen");
     LMB_TRY(status_of(lmb_edge_open(file, n, &m, why, sizeof why), path, why, err));
+    LMB_TRY(lmb_laid_true(file, n, path, err));
     if (m.release > (uint64_t)release)
         return LMB_FAIL(err, LMB_E_ARG, "%s is release %llu already; --release %lld would go back", path,
                         (unsigned long long)m.release, (long long)release);

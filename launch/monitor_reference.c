@@ -11,6 +11,8 @@
 #include "core/edge/packed.h"
 #include "datasets/split.h"
 #include "distill/monitor/drift.h"
+#include "distill/quantize/laid_file.h"
+#include "distill/quantize/lower.h"
 #include "distill/quantize/packed_file.h"
 #include "launch/job.h"
 #include "launch/monitor.h"
@@ -53,9 +55,7 @@ static lmb_status count(lmb_edge_model *m, const lmb_dataset *data, int64_t n, l
         return LMB_FAIL(err, LMB_E_SHAPE,
                         "the model takes %u bytes (%u x %u x %u); samples of this data set are others", x.bytes, x.c,
                         x.h, x.w);
-    if (lmb_edge_work(m) > LMB_EDGE_WORK_MOST)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "one answer of the model takes %llu operations; at most %llu are run",
-                        (unsigned long long)lmb_edge_work(m), (unsigned long long)LMB_EDGE_WORK_MOST);
+    LMB_TRY(lmb_deploy_bounded(m, err));
     lmb_monitor_shape_of(m, &shape);
     counting c = { .model = m,
                    .data = data,
@@ -245,7 +245,9 @@ lmb_status lmbi_monitor_reference(const lmb_args *a, lmb_error *err)
     lmb_job j;
 
     LMB_TRY(lmb_packed_read(lmb_args_get(a, "reference", ""), &s.file, &s.n, &s.packed, err));
-    lmb_status st = lmb_job_open(a->word[0], a, LMB_JOB_DATA_ONLY, &j, err);
+    lmb_status st = lmb_laid_true(s.file, s.n, lmb_args_get(a, "reference", ""), err);
+    if (st == LMB_OK)
+        st = lmb_job_open(a->word[0], a, LMB_JOB_DATA_ONLY, &j, err);
     if (st == LMB_OK) {
         st = lmb_job_data(&j, err);
         if (st == LMB_OK)

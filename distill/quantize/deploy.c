@@ -121,15 +121,27 @@ static lmb_status run_all(job *j, lmb_metrics *out, lmb_error *err)
     return st;
 }
 
+lmb_status lmb_deploy_bounded(const lmb_edge_model *m, lmb_error *err)
+{
+    const size_t most = (size_t)1 << 31, prepared = lmb_edge_prepare_bytes(m), arena = lmb_edge_arena_bytes(m);
+
+    if (lmb_edge_work(m) > LMB_EDGE_WORK_MOST)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "one answer of the model takes %llu operations; at most %llu are run",
+                        (unsigned long long)lmb_edge_work(m), (unsigned long long)LMB_EDGE_WORK_MOST);
+    if (prepared > most || arena > most)
+        return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                        "the model takes %zu bytes for its weights and %zu to work in; at most %zu each are given", prepared,
+                        arena, most);
+    return LMB_OK;
+}
+
 /* Does the model take this data and give this many classes? */
 static lmb_status check_fit(const lmb_edge_model *m, const lmb_dataset *data, int classes, lmb_error *err)
 {
     lmb_edge_tensor in, out;
     lmb_edge_tensor_at(m, 0, &in);
     lmb_edge_tensor_at(m, m->n_ops, &out); /* op i writes tensor i + 1 */
-    if (lmb_edge_work(m) > LMB_EDGE_WORK_MOST)
-        return LMB_FAIL(err, LMB_E_UNSUPPORTED, "one answer of the model takes %llu operations; at most %llu are run",
-                        (unsigned long long)lmb_edge_work(m), (unsigned long long)LMB_EDGE_WORK_MOST);
+    LMB_TRY(lmb_deploy_bounded(m, err));
     if (data->dtype != LMB_U8 || data->shape.n != 3 || in.c != data->shape.d[0] || in.h != data->shape.d[1] ||
         in.w != data->shape.d[2])
         return LMB_FAIL(err, LMB_E_SHAPE, "the model takes images of %u x %u x %u; the data has others", in.c, in.h,

@@ -7,7 +7,7 @@
 
 #include "core/edge/laid.h"
 
-enum { NAME = 16, MOST = 32 }; /* of a set; sections of a file */
+enum { NAME = 16, MOST = 32, MOST_BYTES = 1 << 28 }; /* of a set; sections of a file; of a file that is read again */
 
 /* The names between commas into name[MOST]; returns how many, -1: too long or too many. */
 static int split(const char *sets, char name[][NAME])
@@ -22,6 +22,24 @@ static int split(const char *sets, char name[][NAME])
         at += length + (at[length] == ',');
     }
     return n;
+}
+
+/* Few weights may take much room where they are laid out for wide vectors. */
+static lmb_status check_room(const lmb_str *file, const char *const *names, int n, lmb_error *err)
+{
+    uint64_t bytes = file->n;
+    lmb_edge_model m;
+
+    if (lmb_edge_open(file->text, file->n, &m, NULL, 0) != LMB_EDGE_OK)
+        return LMB_OK; /* who lays it out says why */
+    for (int i = 0; i < n; i++)
+        bytes += lmb_edge_laid_bytes(&m, names[i]);
+    return bytes <= MOST_BYTES
+               ? LMB_OK
+               : LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                          "with its weights laid out the file would have %llu bytes, and at most %d are read: name fewer "
+                          "kernel sets, or none",
+                          (unsigned long long)bytes, MOST_BYTES);
 }
 
 lmb_status lmb_laid_make(lmb_str *file, const char *sets, lmb_error *err)
@@ -39,6 +57,7 @@ lmb_status lmb_laid_make(lmb_str *file, const char *sets, lmb_error *err)
             sets);
     for (int i = 0; i < n; i++)
         names[i] = name[i];
+    LMB_TRY(check_room(file, names, n, err));
     lmb_edge_status s = lmb_edge_write_laid(file->text, file->n, names, n, &laid, why, sizeof why);
     if (s != LMB_EDGE_OK)
         return LMB_FAIL(err,
@@ -116,4 +135,18 @@ lmb_status lmb_laid_look(const void *file, size_t n, lmb_laid_facts *out, lmb_er
     }
     free(aligned);
     return s == LMB_EDGE_OK ? LMB_OK : LMB_FAIL(err, LMB_E_FORMAT, "%s", why);
+}
+
+lmb_status lmb_laid_true(const void *file, size_t n, const char *name, lmb_error *err)
+{
+    lmb_laid_facts facts;
+
+    if (lmb_laid_look(file, n, &facts, err) != LMB_OK)
+        return lmb_error_context(err, "%s", name);
+    if (facts.false_sets[0])
+        return LMB_FAIL(err, LMB_E_FORMAT,
+                        "%s: what is laid out for %s are not the weights of its network, and devices would run it; `limbeck "
+                        "export --laid` lays them out anew",
+                        name, facts.false_sets);
+    return LMB_OK;
 }

@@ -23,6 +23,10 @@ typedef struct lmb_laid_facts {
 /* Of a plain file. E_FORMAT: it is none, or the section for this CPU is not as it must be. */
 LMB_MUST_CHECK lmb_status lmb_laid_look(const void *file, size_t n, lmb_laid_facts *out, lmb_error *err);
 
+/* Before one vouches for a plain file, called `name`: E_FORMAT where it has weights laid out that are not its own, for
+ * devices would run those. */
+LMB_MUST_CHECK lmb_status lmb_laid_true(const void *file, size_t n, const char *name, lmb_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -24,6 +24,10 @@ extern "C" {
  *   errors  E_UNSUPPORTED names the node that has no integer form or is not quantised */
 LMB_MUST_CHECK lmb_status lmb_lower(const lmb_graph *qdq, lmb_str *out, lmb_error *err);
 
+struct lmb_edge_model;
+/* What programs of Limbeck give a model, whoever wrote it: E_UNSUPPORTED beyond that time or memory. */
+LMB_MUST_CHECK lmb_status lmb_deploy_bounded(const struct lmb_edge_model *m, lmb_error *err);
+
 typedef struct lmb_deploy_figures { double macs, parameters, bytes, latency_us, arena_bytes; } lmb_deploy_figures;
 
 /* Run the file, plain or packed (core/edge/packed.h), over a data set of u8 images on `threads` threads.

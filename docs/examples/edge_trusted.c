@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,7 +45,7 @@ static int read_last(const char *path, uint64_t *last)
     return ok && line[0] >= '0' && line[0] <= '9' && errno == 0 && end == line + n;
 }
 
-/* Whole or not at all, as power can go at any time. */
+/* Whole or not at all, as power can go at any time: the number, then its new name in the folder. */
 static int write_last(const char *path, uint64_t last)
 {
     char part[4096];
@@ -53,7 +54,11 @@ static int write_last(const char *path, uint64_t last)
     if (!f)
         return 0;
     int ok = fprintf(f, "%" PRIu64 "\n", last) > 0 && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    return fclose(f) == 0 && ok && rename(part, path) == 0;
+    if (fclose(f) != 0 || !ok || rename(part, path) != 0)
+        return 0;
+    int folder = open(dirname(part), O_RDONLY | O_DIRECTORY);
+    ok = folder >= 0 && fsync(folder) == 0;
+    return (folder < 0 || close(folder) == 0) && ok;
 }
 
 int main(int argc, char **argv)

@@ -49,6 +49,10 @@ START_TEST(weights_of_others)
     reseal((uint8_t *)file.text, file.n);
     ck_ok(lmb_laid_look(file.text, file.n, &f, &err));
     ck_assert_str_eq(f.false_sets, "neon");
+    ck_assert_int_eq(lmb_laid_true(file.text, file.n, "m.lmb", &err), LMB_E_FORMAT); /* nobody vouches for that */
+    ck_assert_ptr_nonnull(strstr(err.msg, "m.lmb: what is laid out for neon are not the weights"));
+    ck_ok(lmb_laid_make(&file, "avx2,neon", &err));
+    ck_ok(lmb_laid_true(file.text, file.n, "m.lmb", &err));
 }
 END_TEST
 
