@@ -90,12 +90,13 @@ START_TEST(our_own_fault_is_no_refusal)
     world_open(&w);
     world_start(&w);
     lmb_token token = raw_invite(&w, &r);
+    raw_open(&r, lmb_server_port(w.server), &token, 0);
+    ck_assert(raw_shake(&r)); /* it has read its journal, then, and serves */
     snprintf(path, sizeof path, "%s/journal.db", w.state);
     ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 60000);
     ck_assert_int_eq(sqlite3_exec(db, "DROP TABLE clients", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    raw_open(&r, lmb_server_port(w.server), &token, 0);
-    ck_assert(raw_shake(&r));
     raw_hello(&r, LMB_FED_VERSION);
     ck_assert(raw_wait(&r, LMB_MSG_REFUSED, &rec));
     ck_ok(lmb_message_read(&rec, &note, &err));
