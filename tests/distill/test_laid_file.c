@@ -15,6 +15,7 @@ static char why[200];
 static void setup(void)
 {
     lmb_edge_buffer b = { NULL, 0, 0 };
+    err = (lmb_error)LMB_ERROR_INIT; /* the first error stays, also from test to test where they share a process */
     ck_assert_int_eq(small_network(&b, why, sizeof why), LMB_EDGE_OK);
     lmb_str_clear(&file);
     lmb_str_add_n(&file, (const char *)b.data, b.size);
