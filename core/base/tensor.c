@@ -60,7 +60,7 @@ lmb_status lmb_shape_check(const lmb_shape *s, lmb_dtype t, lmb_error *err)
         if (s->d[i] && bytes > limit / s->d[i])
             return LMB_FAIL(err, LMB_E_SHAPE, "a tensor of more than 2^46 bytes (dimension %d is %lld)", i,
                             (long long)s->d[i]);
-        bytes *= s->d[i];
+        bytes *= s->d[i] ? s->d[i] : 1; /* products of some of the dimensions must not overflow either */
     }
     return LMB_OK;
 }

@@ -16,6 +16,7 @@
 /* Roundings of a backend that may add up in one result, beside those of its inputs, which are rounded for the reference
  * too. */
 enum { ROUNDINGS = 4 };
+enum { MOST_NUMBERS = 1 << 24 };
 
 typedef struct trial {
     const lmb_op_case *c;
@@ -97,6 +98,11 @@ static void add_projection(trial *t, lmb_builder *b)
         const lmb_value *y = lmb_builder_value(b, t->out[k]);
         if (y->dtype != LMB_F32)
             continue;
+        if (lmb_shape_count(&y->shape) > MOST_NUMBERS) {
+            b->status = LMB_FAIL(b->err, LMB_E_UNSUPPORTED, "a result of %lld numbers; cases have at most %d",
+                                 (long long)lmb_shape_count(&y->shape), MOST_NUMBERS);
+            return;
+        }
         lmb_case_input like = { .kind = LMB_CASE_FIXED, .shape = y->shape, .lo = -1, .hi = 1 };
         float *r = calloc((size_t)lmb_shape_count(&y->shape) + 1, sizeof *r);
         if (!r) {

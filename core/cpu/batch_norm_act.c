@@ -101,7 +101,7 @@ static lmb_status again_run(void *state, const lmb_run *r, lmb_error *err)
         b[c] = bias[c] - mean[c] * f[c];
     }
     loops(r->in[0].dtype)
-        ->apply(r->in[0].data, NULL, r->out[0].data, s->d[0] * s->d[2] * s->d[3], C, f, b,
+        ->apply(r->in[0].data, NULL, r->out[0].data, s->d[0] * lmbi_area(s), C, f, b,
                 relu   ? 0
                 : none ? -INFINITY
                        : a->lo,

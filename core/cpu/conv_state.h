@@ -14,7 +14,8 @@ typedef struct lmbi_conv_state {
     bool by_row;         /* rows of pixels over padded images */
     int64_t block, ld;   /* rows gathered at once and their distance */
     bool turned;         /* gradient of the weights: dy' times the taps, not taps' times dy */
-    int64_t ldy, lds;    /* and the distance of rows of dy and of the sums */
+    bool spills;         /* tiles read behind a row of dy */
+    int64_t ldy, lds;    /* the distance of rows of dy and of the sums */
     size_t rows, at, sums, image; /* offsets in scratch, in bytes */
     float *packed;       /* weights that never change, or NULL */
 } lmbi_conv_state;

@@ -17,21 +17,32 @@ static lmb_status weights_create(const lmb_call *c, void **state, size_t *scratc
     int64_t depth = g->kernel * (g->c / g->group), k = g->k / g->group;
     s->turned = k < depth;
     s->direct = s->direct && depth % (s->turned ? s->l->lanes : s->l->rows) == 0;
-    /* rows of dy as they lie, or made whole */
-    s->ldy = k % (s->turned ? s->l->rows : s->l->lanes) == 0 ? g->k : lmbi_up(k, 16);
+    s->spills = k % (s->turned || s->by_row ? s->l->rows : s->l->lanes) != 0;
+    s->ldy = s->spills ? lmbi_up(k, 16) : g->k;
     s->lds = lmbi_up(s->turned ? depth : k, 16);
     if (s->by_row) { /* rows of taps in whole vectors, side by side */
         s->turned = true;
-        s->ldy = k % s->l->rows == 0 ? k : lmbi_up(k, 16);
         s->lds = g->phase->spans * lmbi_up(lmbi_conv_kernel_width(g) * g->c, 16);
     }
     *scratch = 0;
     s->rows = lmbi_conv_take(scratch, s->by_row ? 0 : s->ld * s->block * 4);
-    s->at = lmbi_conv_take(scratch, s->ldy == g->k ? 0 : s->ldy * s->block * 4);
+    s->at = lmbi_conv_take(scratch, s->spills ? (s->ldy * s->block + 16) * 4 : 0);
     s->image = lmbi_conv_take(scratch, lmbi_conv_image_floats(s) * 4);
     s->sums = lmbi_conv_take(scratch, lmbi_up(s->turned ? k : depth, 16) * s->lds * 4);
     *state = s;
     return LMB_OK;
+}
+
+/* Rows of dy as they lie, or made whole: k numbers each, with room behind them. What tiles read there does not matter,
+ * but where dy ends there is none. */
+static const float *rows_of(const lmbi_conv_state *s, const float *dy, int64_t k, int64_t count, bool last,
+                            float *whole)
+{
+    if (!s->spills || (s->ldy == s->g.k && !last))
+        return dy;
+    for (int64_t r = 0; r < count; r++)
+        memcpy(whole + r * s->ldy, dy + r * s->g.k, sizeof *dy * (size_t)k);
+    return whole;
 }
 
 /* One group: sums [taps * c][k], or turned. */
@@ -45,14 +56,10 @@ static void sum_group(const lmbi_conv_state *s, const float *x, const float *dy,
     memset(sums, 0, sizeof *sums * (size_t)(lmbi_up(s->turned ? k : depth, 16) * s->lds));
     for (int64_t m = 0; m < all; m += s->block) {
         int64_t count = all - m < s->block ? all - m : s->block;
-        const float *taps = s->direct ? x + m * g->c : rows, *d = dy + m * g->k;
+        const float *taps = s->direct ? x + m * g->c : rows,
+                    *d = rows_of(s, dy + m * g->k, k, count, m + count == all, whole);
         if (!s->direct)
             l->gather(g, g->phase, x, m, count, rows, s->ld);
-        if (s->ldy != g->k) {
-            for (int64_t r = 0; r < count; r++)
-                memcpy(whole + r * s->ldy, d + r * g->k, sizeof *d * (size_t)k);
-            d = whole;
-        }
         if (s->turned)
             l->columns(d, s->ldy, lmbi_up(k, l->rows), taps, ldt, lmbi_up(depth, l->lanes), count, sums, s->lds);
         else
@@ -72,11 +79,10 @@ static void sum_by_row(const lmbi_conv_state *s, const float *x, const float *dy
     for (int64_t n = 0; n < g->n; n++) {
         lmbi_pad(g, x + n * g->h * g->w * g->c, image);
         for (int64_t i = 0; i < g->oh; i++, dy += g->ow * g->k) {
-            for (int64_t j = 0; s->ldy != g->k && j < g->ow; j++)
-                memcpy(whole + j * s->ldy, dy + j * g->k, sizeof *dy * (size_t)g->k);
+            const float *d = rows_of(s, dy, g->k, g->ow, n == g->n - 1 && i == g->oh - 1, whole);
             for (int64_t p = 0; p < g->phase->spans; p++) {
                 int64_t down = i * g->step_y + g->phase->span[p].y - g->tap->y;
-                s->l->columns(s->ldy != g->k ? whole : dy, s->ldy, tall, image + down * g->side * g->c,
+                s->l->columns(d, s->ldy, tall, image + down * g->side * g->c,
                               g->step_x * g->c, lmbi_up(width, s->l->lanes), g->ow, sums + p * lmbi_up(width, 16),
                               s->lds);
             }

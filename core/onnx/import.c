@@ -75,10 +75,14 @@ static lmb_status import_initializers(lmbi_import *m, lmb_error *err)
     LMB_TRY_GOTO(st, done, lmbi_roles(g, roles, err));
     for (size_t i = 0; i < g->n_initializer; i++) {
         const Onnx__TensorProto *t = g->initializer[i];
-        const char *name = t->name ? t->name : "";
+        const char *name = t->name;
         lmb_value said = { .decay = roles[i].no_decay ? 0.0f : 1.0f };
         lmb_role role = roles[i].role;
         lmb_vid v;
+        if (!name || !*name) {
+            st = LMB_FAIL(err, LMB_E_FORMAT, "number %zu of %zu has no name", i, g->n_initializer);
+            goto done;
+        }
         if (m->literal)
             LMB_TRY_GOTO(st, done, read_role(t->doc_string, &role, &said, err));
         LMB_TRY_GOTO(st, done, lmbi_tensor_value(m, t, role, name, &v, err));

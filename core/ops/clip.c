@@ -1,6 +1,7 @@
 /* core/ops/clip.c - limit to a range.
  *
- *   Clip      y = min(max(x, lo), hi)      lo, hi: optional scalars of x's type; f32, f64, integers
+ *   Clip      y = min(max(x, lo), hi)      lo, hi: optional scalars of x's type; f32, f64, integers. ONNX has hi
+ *             everywhere where lo > hi; such constants are refused, as kernels and integer forms differ there
  *   ClipGrad  dx = dy where lo <= x <= hi, else 0     (f32)
  *   a floor   of a parameter, as Clip with lo alone, lets through what moves it up: one that an update has put below is
  *             not lost for good
@@ -11,6 +12,12 @@
 
 #include "core/ops/common.h"
 
+/* Limits of f32 that are known now. */
+static const float *constant(const lmb_call *c, int i)
+{
+    return c->n_in > i && c->in[i].present && c->in[i].dtype == LMB_F32 ? c->in[i].data : NULL;
+}
+
 static lmb_status clip_infer(const lmb_call *c, lmb_error *err)
 {
     for (int i = 1; i < c->n_in; i++)
@@ -18,6 +25,10 @@ static lmb_status clip_infer(const lmb_call *c, lmb_error *err)
             (c->in[i].dtype != c->in[0].dtype || lmb_shape_count(&c->in[i].shape) != 1))
             return LMB_FAIL(err, LMB_E_SHAPE, "%s must be a scalar of type %s", i == 1 ? "min" : "max",
                             lmb_dtype_name(c->in[0].dtype));
+    const float *lo = constant(c, 1), *hi = constant(c, 2);
+    if ((lo && isnan(*lo)) || (hi && isnan(*hi)) || (lo && hi && *lo > *hi))
+        return LMB_FAIL(err, LMB_E_ARG, "limits to [%g, %g]; min must not be above max", lo ? (double)*lo : -INFINITY,
+                        hi ? (double)*hi : INFINITY);
     return lmbi_infer_same(c, err);
 }
 
@@ -88,14 +99,17 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
     LMB_TRY(lmbi_want(c, 1, LMB_F32, "x", err));
     if (!lmb_shape_equal(&c->in[0].shape, &c->in[1].shape))
         return LMB_FAIL(err, LMB_E_SHAPE, "dy and x have different shapes");
+    for (int i = 2; i < c->n_in; i++)
+        if (c->in[i].present)
+            LMB_TRY(lmbi_want_number(c, i, i == 2 ? "min" : "max", err));
     return lmbi_infer_same(c, err);
 }
 
 static lmb_status grad_run(const lmb_run *r, lmb_error *err)
 {
     const float *dy = r->in[0].data, *x = r->in[1].data;
-    float lo = r->in[2].data ? *(const float *)r->in[2].data : -FLT_MAX;
-    float hi = r->in[3].data ? *(const float *)r->in[3].data : FLT_MAX;
+    float lo = r->n_in > 2 && r->in[2].data ? *(const float *)r->in[2].data : -FLT_MAX;
+    float hi = r->n_in > 3 && r->in[3].data ? *(const float *)r->in[3].data : FLT_MAX;
     float *dx = r->out[0].data;
     int64_t n = lmb_shape_count(&r->out[0].shape);
 

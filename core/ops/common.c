@@ -20,6 +20,20 @@ lmb_status lmbi_want(const lmb_call *c, int i, lmb_dtype t, const char *what, lm
     return LMB_OK;
 }
 
+lmb_status lmbi_want_number(const lmb_call *c, int i, const char *what, lmb_error *err)
+{
+    LMB_TRY(lmbi_want(c, i, LMB_F32, what, err));
+    if (lmb_shape_count(&c->in[i].shape) != 1)
+        return LMB_FAIL(err, LMB_E_SHAPE, "%s must be one number", what);
+    return LMB_OK;
+}
+
+lmb_status lmbi_wanted_shape(const lmb_ints *list, lmb_shape *out, lmb_error *err)
+{
+    *out = lmb_shape_of(list->n, list->v);
+    return lmb_shape_check(out, LMB_F32, err);
+}
+
 lmb_status lmbi_infer_broadcast(const lmb_call *c, lmb_error *err)
 {
     if (c->in[0].dtype != c->in[1].dtype)

@@ -10,6 +10,10 @@ extern "C" {
 
 /* out[0] has the type of in[0]. */
 lmb_status lmbi_infer_same(const lmb_call *c, lmb_error *err);
+/* E_SHAPE unless operand i is one f32 number. */
+lmb_status lmbi_want_number(const lmb_call *c, int i, const char *what, lmb_error *err);
+/* The shape of f32 that an attribute asks for: dimensions and size are checked, so that one may calculate with them. */
+lmb_status lmbi_wanted_shape(const lmb_ints *list, lmb_shape *out, lmb_error *err);
 /* out[0] is the broadcast of in[0] and in[1], which must have one type. */
 lmb_status lmbi_infer_broadcast(const lmb_call *c, lmb_error *err);
 /* E_SHAPE unless operand `i` has type t; `what` names it. */

@@ -21,18 +21,19 @@ const lmb_attr_row lmb_conv_grad_rows[] = {
 static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
 {
     const lmb_conv_attr *a = c->attr;
-    lmb_shape x, w;
+    lmb_shape x, w, wanted;
     lmb_conv v;
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "dy", err));
     LMB_TRY(lmbi_want(c, 1, LMB_F32, "x or w", err));
+    LMB_TRY(lmbi_wanted_shape(&a->shape, &wanted, err));
     lmbi_conv_forward_shapes(c, &x, &w);
     LMB_TRY(lmb_conv_of(a, &x, &w, &v, err));
     lmb_shape want = x.n == 3 ? LMB_SHAPE(v.n, v.k, v.ow) : LMB_SHAPE(v.n, v.k, v.oh, v.ow);
     if (!lmb_shape_equal(&c->in[0].shape, &want))
         return LMB_FAIL(err, LMB_E_SHAPE, "dy does not have the shape of the convolution's output");
     c->out[0].dtype = LMB_F32;
-    c->out[0].shape = lmb_shape_of(a->shape.n, a->shape.v);
+    c->out[0].shape = wanted;
     return LMB_OK;
 }
 

@@ -26,6 +26,9 @@ static lmb_status check_labels(const lmb_call *c, int scores, int labels, int we
     if (c->in[labels].dtype != LMB_S64 && c->in[labels].dtype != LMB_S32)
         return LMB_FAIL(err, LMB_E_SHAPE, "labels have type %s; s32 or s64 are needed",
                         lmb_dtype_name(c->in[labels].dtype));
+    const char *reduction = ((const loss_attr *)c->attr)->reduction;
+    if (strcmp(reduction, "mean") && strcmp(reduction, "sum") && strcmp(reduction, "none"))
+        return LMB_FAIL(err, LMB_E_ARG, "reduction '%s'; it must be mean, sum or none", reduction);
     bool fits = s->n >= 2 && l->n == s->n - 1 && l->d[0] == s->d[0];
     for (int i = 1; fits && i < l->n; i++)
         fits = l->d[i] == s->d[i + 1];
@@ -48,8 +51,6 @@ static lmb_status loss_infer(const lmb_call *c, lmb_error *err)
     if (c->in[0].dtype != LMB_F32 && c->in[0].dtype != LMB_F64)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "scores of %s", lmb_dtype_name(c->in[0].dtype));
     LMB_TRY(check_labels(c, 0, 1, 2, err));
-    if (strcmp(a->reduction, "mean") && strcmp(a->reduction, "sum") && strcmp(a->reduction, "none"))
-        return LMB_FAIL(err, LMB_E_ARG, "reduction '%s'; it must be mean, sum or none", a->reduction);
     c->out[0].dtype = c->in[0].dtype;
     c->out[0].shape = strcmp(a->reduction, "none") == 0 ? c->in[1].shape : (lmb_shape){ 0 };
     if (c->n_out > 1) {
@@ -171,6 +172,10 @@ static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "dloss", err));
     LMB_TRY(lmbi_want(c, 1, LMB_F32, "scores", err));
     LMB_TRY(check_labels(c, 1, 2, 3, err));
+    if (strcmp(((const loss_attr *)c->attr)->reduction, "none") != 0)
+        LMB_TRY(lmbi_want_number(c, 0, "dloss", err));
+    else if (!lmb_shape_equal(&c->in[0].shape, &c->in[2].shape))
+        return LMB_FAIL(err, LMB_E_SHAPE, "dloss and the labels have different shapes");
     c->out[0].dtype = LMB_F32;
     c->out[0].shape = c->in[1].shape;
     return LMB_OK;

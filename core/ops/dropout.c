@@ -22,9 +22,11 @@ static lmb_status dropout_infer(const lmb_call *c, lmb_error *err)
     if (c->in[0].dtype != LMB_F32 && c->in[0].dtype != LMB_F64)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "Dropout of %s", lmb_dtype_name(c->in[0].dtype));
     if (c->n_in > 1 && c->in[1].present) {
-        float ratio = c->in[1].data && c->in[1].dtype == LMB_F32 ? *(const float *)c->in[1].data
-                      : c->in[1].data && c->in[1].dtype == LMB_F64 ? (float)*(const double *)c->in[1].data : -1.0f;
-        if (lmb_shape_count(&c->in[1].shape) != 1 || !(ratio >= 0 && ratio < 1))
+        bool one = c->in[1].data && lmb_shape_count(&c->in[1].shape) == 1;
+        float ratio = one && c->in[1].dtype == LMB_F32   ? *(const float *)c->in[1].data
+                      : one && c->in[1].dtype == LMB_F64 ? (float)*(const double *)c->in[1].data
+                                                         : -1.0f;
+        if (!(ratio >= 0 && ratio < 1))
             return LMB_FAIL(err, LMB_E_ARG, "the ratio must be one constant number in [0, 1)");
     }
     if (c->n_in > 2 && c->in[2].present &&
@@ -124,7 +126,9 @@ static lmb_status dropout_grad(lmb_grad *g, lmb_error *err)
     const lmb_node *n = g->node;
     const lmb_value *ratio = n->n_in > 1 ? lmb_builder_value(g->b, n->in[1]) : NULL;
     const lmb_value *training = n->n_in > 2 ? lmb_builder_value(g->b, n->in[2]) : NULL;
-    float f = ratio && ratio->data ? *(const float *)ratio->data : 0.5f;
+    float f = !ratio || !ratio->data    ? 0.5f
+              : ratio->dtype == LMB_F64 ? (float)*(const double *)ratio->data
+                                        : *(const float *)ratio->data;
 
     (void)err;
     if (!g->wanted[0] || g->dout[0] == LMB_NONE)
@@ -147,7 +151,10 @@ const lmb_op lmb_op_dropout = {
 
 static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
 {
+    float ratio = ((const lmb_dropout_attr *)c->attr)->ratio;
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "dy", err));
+    if (!(ratio >= 0 && ratio < 1))
+        return LMB_FAIL(err, LMB_E_ARG, "ratio %g; it must be in [0, 1)", (double)ratio);
     return lmbi_infer_same(c, err);
 }
 

@@ -76,6 +76,7 @@ const lmb_op lmb_op_kl_divergence = {
 
 static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
 {
+    LMB_TRY(lmbi_want_number(c, 0, "dloss", err));
     LMB_TRY(check(c, 1, err));
     c->out[0].dtype = LMB_F32;
     c->out[0].shape = c->in[1].shape;

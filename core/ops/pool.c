@@ -24,6 +24,14 @@ static const lmb_attr_row grad_rows[] = { COMMON_ROWS, LMB_A_INTS(lmb_pool_attr,
                                           LMB_A_INT(lmb_pool_attr, count_include_pad, 0),
                                           LMB_A_INTS(lmb_pool_attr, shape), LMB_A_END };
 
+static lmb_shape pooled(const lmb_shape *x, const lmb_pooling *p)
+{
+    lmb_shape y = *x;
+    for (int i = 2; i < x->n; i++)
+        y.d[i] = p->out[i + 3 - x->n];
+    return y;
+}
+
 static lmb_status pool_infer(const lmb_call *c, lmb_error *err)
 {
     lmb_dtype t = c->in[0].dtype;
@@ -34,9 +42,7 @@ static lmb_status pool_infer(const lmb_call *c, lmb_error *err)
         return LMB_FAIL(err, LMB_E_UNSUPPORTED, "%s of %s", c->op->name, lmb_dtype_name(t));
     LMB_TRY(lmb_pooling_of(c->attr, &c->in[0].shape, &p, err));
     c->out[0].dtype = t;
-    c->out[0].shape = c->in[0].shape;
-    for (int i = 2; i < c->in[0].shape.n; i++)
-        c->out[0].shape.d[i] = p.out[i + 3 - c->in[0].shape.n];
+    c->out[0].shape = pooled(&c->in[0].shape, &p);
     if (c->n_out > 1) {
         c->out[1].dtype = LMB_S64;
         c->out[1].shape = c->out[0].shape;
@@ -233,14 +239,15 @@ const lmb_op lmb_op_average_pool = {
 static lmb_status grad_infer(const lmb_call *c, lmb_error *err)
 {
     const lmb_pool_attr *a = c->attr;
-    lmb_shape x = lmb_shape_of(a->shape.n < LMB_MAX_DIMS ? a->shape.n : LMB_MAX_DIMS, a->shape.v);
+    lmb_shape x, y;
     lmb_pooling p;
 
     for (int i = 0; i < c->n_in; i++)
         LMB_TRY(lmbi_want(c, i, LMB_F32, "operand", err));
+    LMB_TRY(lmbi_wanted_shape(&a->shape, &x, err));
     LMB_TRY(lmb_pooling_of(a, &x, &p, err));
-    if (lmb_shape_count(&c->in[0].shape) != p.n * p.c * sizes(p.out) ||
-        (c->n_in > 1 && !lmb_shape_equal(&c->in[1].shape, &x)))
+    y = pooled(&x, &p);
+    if (!lmb_shape_equal(&c->in[0].shape, &y) || (c->n_in > 1 && !lmb_shape_equal(&c->in[1].shape, &x)))
         return LMB_FAIL(err, LMB_E_SHAPE, "dy or x do not have the shapes of the pooling");
     c->out[0].dtype = LMB_F32;
     c->out[0].shape = x;

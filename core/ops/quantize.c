@@ -191,16 +191,20 @@ static lmb_status dequantize_grad(lmb_grad *g, lmb_error *err)
 }
 
 /* Per-axis scales follow their axis; a scalar scale ties nothing. */
-static void quantize_axes(const lmb_call *c, const lmb_axes *a)
+static void scale_axes(const lmb_call *c, int64_t axis, const lmb_axes *a)
 {
     lmbi_axes_same(c, a);
     if (lmb_shape_count(&c->in[1].shape) == 1)
         return;
-    int64_t axis = ((const lmb_axis_attr *)c->attr)->axis;
     int k = (int)(axis < 0 ? axis + c->in[0].shape.n : axis);
     for (int i = 1; i < c->n_in; i++)
         if (c->in[i].present)
             a->tie(a->ctx, i, 0, LMB_OUT(c, 0), k, 0, 1);
+}
+
+static void quantize_axes(const lmb_call *c, const lmb_axes *a)
+{
+    scale_axes(c, ((const lmb_axis_attr *)c->attr)->axis, a);
 }
 
 const lmb_op lmb_op_quantize = {
@@ -224,12 +228,13 @@ static lmb_status fake_infer(const lmb_call *c, lmb_error *err)
     const lmb_fake_quant_attr *a = c->attr;
     int x = c->op->min_in == 3 ? 1 : 0; /* the gradient has dy in front */
 
-    LMB_TRY(lmbi_want(c, 0, LMB_F32, "x", err));
+    LMB_TRY(lmbi_want(c, 0, LMB_F32, x ? "dy" : "x", err));
     LMB_TRY(lmbi_want(c, x, LMB_F32, "x", err));
+    if (!lmb_shape_equal(&c->in[0].shape, &c->in[x].shape))
+        return LMB_FAIL(err, LMB_E_SHAPE, "dy and x have different shapes");
     LMB_TRY(check_scale(c, x, x + 1, a->axis, err));
-    if (c->n_in > x + 2 && c->in[x + 2].present &&
-        lmb_shape_count(&c->in[x + 2].shape) != lmb_shape_count(&c->in[x + 1].shape))
-        return LMB_FAIL(err, LMB_E_SHAPE, "zero point and scale have different shapes");
+    lmb_dtype zero = c->n_in > x + 2 ? c->in[x + 2].dtype : LMB_F32; /* of observers a whole number in f32 */
+    LMB_TRY(check_zero(c, x + 1, zero == LMB_U8 || zero == LMB_S8 || zero == LMB_S32 ? zero : LMB_F32, err));
     if (a->lo >= a->hi || a->lo < -128 || a->hi > 255)
         return LMB_FAIL(err, LMB_E_ARG, "range [%lld, %lld]; it must lie in [-128, 255]", (long long)a->lo,
                         (long long)a->hi);
@@ -330,11 +335,7 @@ static lmb_status fake_grad(lmb_grad *g, lmb_error *err)
 
 static void fake_axes(const lmb_call *c, const lmb_axes *a)
 {
-    lmbi_axes_same(c, a);
-    if (lmb_shape_count(&c->in[1].shape) > 1)
-        for (int i = 1; i < c->n_in; i++)
-            if (c->in[i].present)
-                a->tie(a->ctx, i, 0, LMB_OUT(c, 0), (int)((const lmb_fake_quant_attr *)c->attr)->axis, 0, 1);
+    scale_axes(c, ((const lmb_fake_quant_attr *)c->attr)->axis, a);
 }
 
 const lmb_op lmb_op_fake_quant = {

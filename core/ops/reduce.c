@@ -54,12 +54,14 @@ static size_t reduce_scratch(const lmb_call *c) { return (size_t)lmb_shape_count
         for (int64_t i = 0; i < n; i++, lmbi_walk_next(&w))                      \
             sum[w.offset] += ((const type *)r->in[0].data)[i];                   \
         for (int64_t j = 0; j < m; j++)                                          \
-            ((type *)r->out[0].data)[j] = (type)(mean && m ? sum[j] / (wide)(n / m) : sum[j]); \
+            ((type *)r->out[0].data)[j] = (type)(mean ? sum[j] / (wide)per : sum[j]); \
     } while (0)
 
 static lmb_status reduce(const lmb_run *r, bool mean, lmb_error *err)
 {
     int64_t n = lmb_shape_count(&r->in[0].shape), m = lmb_shape_count(&r->out[0].shape);
+    bool whole = r->in[0].dtype == LMB_S32 || r->in[0].dtype == LMB_S64;
+    int64_t per = m ? n / m : 1; /* of none: NaN, and 0 where there is no NaN */
     lmb_type axes = { 0 };
     lmb_shape kept;
     lmbi_walk w;
@@ -67,6 +69,8 @@ static lmb_status reduce(const lmb_run *r, bool mean, lmb_error *err)
     if (r->n_in > 1 && r->in[1].data)
         axes = (lmb_type){ true, r->in[1].dtype, r->in[1].shape, r->in[1].data };
     LMB_TRY(lmbi_kept_shape(r->attr, &r->in[0].shape, &axes, &kept, err));
+    if (whole && per == 0)
+        per = 1;
     lmbi_walk_begin(&w, &r->in[0].shape, &kept);
     switch (r->in[0].dtype) {
     case LMB_F32: REDUCE(float, double); break;

@@ -131,18 +131,23 @@ static lmb_status slice_grad_infer(const lmb_call *c, lmb_error *err)
 {
     const lmb_slice_grad_attr *a = c->attr;
     const lmb_shape *dy = &c->in[0].shape;
+    lmb_shape x;
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "dy", err));
+    LMB_TRY(lmbi_wanted_shape(&a->shape, &x, err));
     if (a->shape.n != dy->n || a->starts.n != dy->n || a->steps.n != dy->n || dy->n > LMB_MAX_DIMS)
         return LMB_FAIL(err, LMB_E_SHAPE, "shape, starts and steps must have %d numbers", dy->n);
     for (int i = 0; i < dy->n; i++) {
-        int64_t last = a->starts.v[i] + (dy->d[i] - 1) * a->steps.v[i];
-        if (dy->d[i] > 0 &&
-            (a->starts.v[i] < 0 || a->starts.v[i] >= a->shape.v[i] || last < 0 || last >= a->shape.v[i]))
+        int64_t start = a->starts.v[i], step = a->steps.v[i];
+        if (start < -1 || start > x.d[i] || step < -INT32_MAX || step > INT32_MAX)
+            return LMB_FAIL(err, LMB_E_ARG, "dimension %d begins at %lld in steps of %lld; it has %lld numbers", i,
+                            (long long)start, (long long)step, (long long)x.d[i]);
+        int64_t last = start + (dy->d[i] - 1) * step;
+        if (dy->d[i] > 0 && (start < 0 || start >= x.d[i] || last < 0 || last >= x.d[i]))
             return LMB_FAIL(err, LMB_E_SHAPE, "dimension %d lies outside the result", i);
     }
     c->out[0].dtype = LMB_F32;
-    c->out[0].shape = lmb_shape_of(a->shape.n, a->shape.v);
+    c->out[0].shape = x;
     return LMB_OK;
 }
 
@@ -286,9 +291,10 @@ const lmb_op lmb_op_pad = {
 static lmb_status pad_grad_infer(const lmb_call *c, lmb_error *err)
 {
     const lmb_pad_attr *a = c->attr;
-    lmb_shape x = lmb_shape_of(a->shape.n < LMB_MAX_DIMS ? a->shape.n : LMB_MAX_DIMS, a->shape.v), y;
+    lmb_shape x, y;
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "dy", err));
+    LMB_TRY(lmbi_wanted_shape(&a->shape, &x, err));
     if (a->pads.n != 2 * x.n)
         return LMB_FAIL(err, LMB_E_ARG, "pads has %d numbers; %d are needed", a->pads.n, 2 * x.n);
     LMB_TRY(padded(&x, a->mode, a->pads.v, &y, err));

@@ -16,11 +16,10 @@ static const lmb_attr_row rows[] = { LMB_A_INTS(lmb_sum_to_attr, shape), LMB_A_E
 static lmb_status sum_to_infer(const lmb_call *c, lmb_error *err)
 {
     const lmb_sum_to_attr *a = c->attr;
-    lmb_shape to = lmb_shape_of(a->shape.n, a->shape.v), both;
+    lmb_shape to, both;
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "x", err));
-    if (a->shape.n > LMB_MAX_DIMS)
-        return LMB_FAIL(err, LMB_E_SHAPE, "shape has %d dimensions", a->shape.n);
+    LMB_TRY(lmbi_wanted_shape(&a->shape, &to, err));
     LMB_TRY(lmb_shape_broadcast(&c->in[0].shape, &to, &both, err));
     if (!lmb_shape_equal(&both, &c->in[0].shape))
         return LMB_FAIL(err, LMB_E_SHAPE, "x does not broadcast from the wanted shape");
@@ -79,11 +78,10 @@ const lmb_op lmb_op_sum_to = {
 static lmb_status broadcast_infer(const lmb_call *c, lmb_error *err)
 {
     const lmb_sum_to_attr *a = c->attr;
-    lmb_shape to = lmb_shape_of(a->shape.n, a->shape.v), both;
+    lmb_shape to, both;
 
     LMB_TRY(lmbi_want(c, 0, LMB_F32, "x", err));
-    if (a->shape.n > LMB_MAX_DIMS)
-        return LMB_FAIL(err, LMB_E_SHAPE, "shape has %d dimensions", a->shape.n);
+    LMB_TRY(lmbi_wanted_shape(&a->shape, &to, err));
     LMB_TRY(lmb_shape_broadcast(&c->in[0].shape, &to, &both, err));
     if (!lmb_shape_equal(&both, &to))
         return LMB_FAIL(err, LMB_E_SHAPE, "x does not broadcast to the wanted shape");

@@ -176,6 +176,7 @@ static lmb_vid clamp(lmb_rewrite *r, const lmb_node *n, const lmb_node *before, 
             lo = fmaxf(lo, *(const float *)g->value[before->in[1]].data);
         if (before->n_in > 2 && before->in[2] != LMB_NONE)
             hi = fminf(hi, *(const float *)g->value[before->in[2]].data);
+        lo = fminf(lo, hi); /* of a range that was taken where nothing was clipped */
     }
     if (rintf(lo / s) + (float)zp <= 0 && rintf(hi / s) + (float)zp >= 255)
         return x;

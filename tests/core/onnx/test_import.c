@@ -320,6 +320,10 @@ START_TEST(unsound_models_are_refused)
     t->raw_data.len--;
     refused(m, LMB_E_FORMAT, "tensor 'w' should have 4 numbers (16 bytes) but holds 15 bytes");
     t->raw_data.len = 16;
+    char *name = t->name;
+    t->name = NULL;
+    refused(m, LMB_E_FORMAT, "initializer: number 0 of 1 has no name");
+    t->name = name;
     t->dims[0] = -2;
     refused(m, LMB_E_SHAPE, "tensor 'w'");
     t->dims[0] = INT64_MAX;
