@@ -37,6 +37,8 @@ static lmb_vid answer(lmb_builder *b, const lmb_graph *g, lmb_vid x, double shar
     if (b->status == LMB_OK)
         b->status = lmb_pass_infer_form(g, 1, &one, b->err);
     if (b->status == LMB_OK)
+        b->status = lmb_model_rows(one, 1, b->err);
+    if (b->status == LMB_OK)
         b->status = lmb_pass_embed(b, one, &x, out, b->err);
     lmb_graph_destroy(one);
     return lmb_emit(b, "Mul", NULL, LMB_IN(out[0], lmb_emit_scalar(b, (float)share)), LMB_NO_ATTRS);

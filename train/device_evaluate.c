@@ -111,6 +111,7 @@ static lmb_status set_up(lmbi_evaluator *e, const lmbi_evaluator_options *o, lmb
     LMB_TRY(lmb_model_classes(o->model, &e->classes, err));
     LMB_TRY(o->fixed ? lmb_pass_deploy(o->model, NULL, e->rows, &e->g, err)
                      : lmb_pass_infer_form(o->model, e->rows, &e->g, err));
+    LMB_TRY(lmb_model_rows(e->g, e->rows, err));
     LMB_TRY(lmb_plan_compile(e->g, &plan, &e->plan, err));
     if (!o->fixed)
         LMB_TRY(find_weights(e, o->layout, o->at, err));

@@ -7,6 +7,7 @@
 
 #include "core/passes/fold.h"
 #include "core/passes/rewrite.h"
+#include "train/program.h"
 
 lmb_vid lmb_lesson_apart(lmb_builder *b, lmb_vid student, lmb_vid teacher)
 {
@@ -206,7 +207,7 @@ static lmb_status deployed(const lmb_graph *g, const lmb_vid *extra, int n_extra
     if (st == LMB_OK)
         st = lmb_pass_deploy(open, NULL, rows, out, err);
     lmb_graph_destroy(open);
-    return st;
+    return st == LMB_OK ? lmb_model_rows(*out, rows, err) : st;
 }
 
 /* The frozen graph of the teacher behind x: its logits, the bits of cached ones, and the values that terms look at. */

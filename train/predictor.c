@@ -39,6 +39,8 @@ lmb_status lmb_predictor_create(const lmb_graph *model, const float *state, cons
     p->classes = classes;
     lmb_status st = lmb_pass_deploy(model, state, batch, &p->g, err);
     if (st == LMB_OK)
+        st = lmb_model_rows(p->g, batch, err);
+    if (st == LMB_OK)
         st = lmb_plan_compile(p->g, &o, &p->plan, err);
     if (st == LMB_OK) {
         p->numbers = lmb_shape_count(&p->g->value[lmb_graph_input(p->g, 0)].shape);

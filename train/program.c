@@ -25,6 +25,33 @@ lmb_status lmb_model_classes(const lmb_graph *g, int *classes, lmb_error *err)
     return LMB_OK;
 }
 
+lmb_status lmb_model_rows(const lmb_graph *g, int64_t rows, lmb_error *err)
+{
+    const lmb_shape *y = &g->value[g->output[0].value].shape;
+
+    if (y->n < 1 || y->d[0] != rows)
+        return LMB_FAIL(err, LMB_E_SHAPE,
+                        "the model's first output has %lld of %lld rows; a model must answer each sample by itself: "
+                        "does one of its operators work along dimension 0, or is an answer constant?",
+                        (long long)(y->n ? y->d[0] : 1), (long long)rows);
+    return LMB_OK;
+}
+
+/* Rows of what is dropped from are samples: each draws by its number in the data set. */
+static lmb_status check_dropouts(const lmb_graph *g, int64_t rows, lmb_error *err)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const lmb_node *n = &g->node[i];
+        bool draws = (n->op->flags & LMB_OP_RANDOM) && (n->n_in == 1 ? !n->op->grad : n->n_in > 2);
+        const lmb_shape *x = &g->value[n->in[0]].shape;
+        if (draws && (x->n < 1 || x->d[0] != rows))
+            return LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                            "%s drops from %lld rows, and the batch has %lld samples; put it where a row is a sample",
+                            n->name, (long long)(x->n ? x->d[0] : 1), (long long)rows);
+    }
+    return LMB_OK;
+}
+
 lmb_status lmb_program_create(const lmb_graph *model, const lmb_loss *loss, const lmb_backend *const *backends,
                               lmb_program **out, lmb_error *err)
 {
@@ -79,6 +106,13 @@ static lmb_status build_graph(lmb_program *p, lmbi_compiled *c, lmb_vid *wrt, lm
     lmb_status st;
 
     LMB_TRY(lmb_pass_train_form(p->model, c->n, &forward, err));
+    st = lmb_model_rows(forward, c->n, err);
+    if (st == LMB_OK)
+        st = check_dropouts(forward, c->n, err);
+    if (st != LMB_OK) {
+        lmb_graph_destroy(forward);
+        return st;
+    }
     lmb_builder b = lmb_builder_of(forward, err);
     c->x = lmb_graph_input(forward, 0);
     c->logits = forward->output[0].value;

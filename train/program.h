@@ -96,6 +96,9 @@ LMB_MUST_CHECK lmb_status lmb_program_plan(lmb_program *p, int64_t n, bool facto
 
 /* The number of classes, if the model is one we can train: one input, first output [N, K] f32. */
 LMB_MUST_CHECK lmb_status lmb_model_classes(const lmb_graph *g, int *classes, lmb_error *err);
+/* The same model in a form for `rows` samples: E_SHAPE unless its first output has a row for each, as who reads it
+ * relies on. */
+LMB_MUST_CHECK lmb_status lmb_model_rows(const lmb_graph *g, int64_t rows, lmb_error *err);
 
 #ifdef __cplusplus
 }

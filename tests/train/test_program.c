@@ -219,5 +219,74 @@ START_TEST(less_memory_gives_the_same_bits)
 }
 END_TEST
 
+/* ---- a row is a sample ---- */
+
+/* x [1, 6] -> [-1, 3] [-> Dropout] -> [-1, 6] -> Gemm [1, 4] [-> mean over the rows] */
+static lmb_graph *of_rows(bool dropout, bool mean)
+{
+    static const int64_t split[] = { -1, 3 }, whole[] = { -1, 6 };
+    float w[6 * 4];
+    lmb_graph *g;
+
+    for (int i = 0; i < 24; i++)
+        w[i] = (float)i;
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_graph_create(&g, &err));
+    lmb_builder b = lmb_builder_of(g, &err);
+    lmb_vid x = lmb_emit_value(&b, LMB_ROLE_INPUT, "x", LMB_F32, LMB_SHAPE(1, 6), NULL);
+    lmb_vid v = lmb_emit(&b, "Reshape", "parts", LMB_IN(x, lmb_emit_ints(&b, split, 2)), LMB_NO_ATTRS);
+    if (dropout)
+        v = lmb_emit(&b, "Dropout", "some", LMB_IN(v, lmb_emit_scalar(&b, 0.5f)), LMB_NO_ATTRS);
+    v = lmb_emit(&b, "Reshape", "whole", LMB_IN(v, lmb_emit_ints(&b, whole, 2)), LMB_NO_ATTRS);
+    lmb_vid weights = lmb_emit_value(&b, LMB_ROLE_PARAMETER, "w", LMB_F32, LMB_SHAPE(6, 4), w);
+    v = lmb_emit(&b, "Gemm", "scores", LMB_IN(v, weights), LMB_NO_ATTRS);
+    if (mean)
+        v = lmb_emit(&b, "ReduceMean", "mean", LMB_IN(v), LMB_ATTRS(LMB_AINTS("axes", 0)));
+    lmb_emit_output(&b, "y", v);
+    ck_ok(lmb_builder_status(&b));
+    return g;
+}
+
+static lmb_status planned(const lmb_graph *g, int64_t rows)
+{
+    double smoothing = 0;
+    const lmb_loss loss = { lmb_loss_cross_entropy, &smoothing };
+    const lmb_plan *plan;
+    lmb_program *p;
+
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_program_create(g, &loss, NULL, &p, &err));
+    lmb_status st = lmb_program_plan(p, rows, false, &plan, &err);
+    lmb_program_destroy(p);
+    return st;
+}
+
+/* One answer for all samples is not read as one for each, nor are more rows dropped from than samples have numbers. */
+START_TEST(a_row_is_a_sample)
+{
+    lmb_graph *plain = of_rows(false, false), *mixed = of_rows(false, true), *dropped = of_rows(true, false);
+    lmb_predictor *p;
+
+    ck_ok(planned(plain, 5));
+    ck_ok(lmb_predictor_create(plain, NULL, NULL, 5, &p, &err));
+    lmb_predictor_destroy(p);
+    ck_assert_int_eq(planned(mixed, 5), LMB_E_SHAPE);
+    ck_assert_msg(strstr(err.msg, "1 of 5 rows") != NULL, "%s", err.msg);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_assert_int_eq(lmb_predictor_create(mixed, NULL, NULL, 5, &p, &err), LMB_E_SHAPE);
+    ck_ok(lmb_predictor_create(mixed, NULL, NULL, 1, &p, &err));
+    lmb_predictor_destroy(p);
+    ck_assert_int_eq(planned(dropped, 5), LMB_E_UNSUPPORTED);
+    ck_assert_msg(strstr(err.msg, "drops from 10 rows, and the batch has 5 samples") != NULL, "%s", err.msg);
+    err = (lmb_error)LMB_ERROR_INIT;
+    ck_ok(lmb_predictor_create(dropped, NULL, NULL, 5, &p, &err)); /* which drops nothing */
+    lmb_predictor_destroy(p);
+    lmb_graph_destroy(plain);
+    lmb_graph_destroy(mixed);
+    lmb_graph_destroy(dropped);
+}
+END_TEST
+
 LMB_TEST_MAIN("train/program", add_loop(what_is_told_to_be_final_is, 3); add(an_answer_does_not_move_the_observer);
+              add(a_row_is_a_sample);
               add_loop(less_memory_gives_the_same_bits, 3);)
