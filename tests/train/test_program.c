@@ -185,9 +185,10 @@ static made step_in(const lmb_graph *model, const lmb_backend *const *backends, 
 
 START_TEST(less_memory_gives_the_same_bits)
 {
-    static const char *const texts[] = { "{name: resnet, depth: 14, width: 8}", "{name: mobilenet_v2, width: 0.25}",
-                                         "{name: resnet, depth: 8, width: 8}" };
-    const lmb_shape shape = LMB_SHAPE(3, 8, 8);
+    static const char *const texts[] = {
+        "{name: resnet, depth: 14, width: 8}", "{name: mobilenet_v2, width: 0.25}", "{name: resnet, depth: 8, width: 8}",
+        "{name: layers, layers: [{repeat: {times: 4, layers: [{conv: 9}, {conv: 12}]}}, {pool: global}, dense]}", /* 1-D */
+    };
     const lmb_backend *backends[LMB_CPU_BACKENDS];
     lmb_graph *model;
     lmb_config *c;
@@ -198,6 +199,7 @@ START_TEST(less_memory_gives_the_same_bits)
     else if (lmb_cpu_backends_bf16("cpu", backends, &err) != LMB_OK)
         return; /* a processor without */
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const lmb_shape shape = i == 3 ? LMB_SHAPE(3, 64) : LMB_SHAPE(3, 8, 8);
         ck_ok(lmb_config_parse(texts[i], strlen(texts[i]), "t.yaml", &c, &err));
         ck_ok(lmb_model_build(lmb_config_root(c), &shape, 4, 5, &model, &err));
         made fast = step_in(model, backends, SIZE_MAX), small = step_in(model, backends, 0);
