@@ -102,23 +102,32 @@ static lmb_status named(const lmb_graph *g, const lmb_tree *layers, int *bits, l
     return st;
 }
 
-lmb_status lmb_bits_resolve(const lmb_graph *g, const lmb_qat_config *c, int *bits, lmb_error *err)
+void lmb_bits_ends(const lmb_graph *g, bool *end)
 {
-    int first = -1, last = -1, all = c->bits ? (int)c->bits : LMB_BITS_MAX,
-        ends = c->ends ? (int)c->ends : LMB_BITS_MAX;
+    int first = -1, last = -1;
 
-    for (int i = 0; i < g->n_nodes; i++) {
-        bits[i] = 0;
+    for (int i = 0; i < g->n_nodes; i++)
         if (is_weighted(&g->node[i])) {
             first = first < 0 ? i : first;
             last = i;
         }
-    }
     for (int i = 0; i < g->n_nodes; i++)
-        if (is_weighted(&g->node[i])) {
-            int own = g->value[g->node[i].in[1]].bits;
-            bits[i] = own ? own : same_layer(g, i, first) || same_layer(g, i, last) ? ends : all;
-        }
+        end[i] = is_weighted(&g->node[i]) && (same_layer(g, i, first) || same_layer(g, i, last));
+}
+
+lmb_status lmb_bits_resolve(const lmb_graph *g, const lmb_qat_config *c, int *bits, lmb_error *err)
+{
+    int all = c->bits ? (int)c->bits : LMB_BITS_MAX, ends = c->ends ? (int)c->ends : LMB_BITS_MAX;
+    bool *end = malloc(sizeof *end * ((size_t)g->n_nodes + 1));
+
+    if (!end)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for the bits of %d nodes", g->n_nodes);
+    lmb_bits_ends(g, end);
+    for (int i = 0; i < g->n_nodes; i++) {
+        int own = is_weighted(&g->node[i]) ? g->value[g->node[i].in[1]].bits : 0;
+        bits[i] = own ? own : !is_weighted(&g->node[i]) ? 0 : end[i] ? ends : all;
+    }
+    free(end);
     return c->layers ? named(g, c->layers, bits, err) : LMB_OK;
 }
 

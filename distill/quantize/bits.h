@@ -27,6 +27,9 @@ LMB_MUST_CHECK lmb_status lmb_bits_resolve(const lmb_graph *g, const lmb_qat_con
  * other names or are no longer the first and the last. A model all of whose weights have 8 bits stays as it is. */
 LMB_MUST_CHECK lmb_status lmb_bits_settle(lmb_graph *g, const lmb_qat_config *c, lmb_error *err);
 
+/* Which nodes are the first or the last layer, or parts of them. end: [g->n_nodes]. */
+void lmb_bits_ends(const lmb_graph *g, bool *end);
+
 /* The largest integer of so many bits, symmetric: 127 of 8, 7 of 4, 1 of 2. */
 int lmb_bits_top(int bits);
 

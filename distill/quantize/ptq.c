@@ -7,6 +7,7 @@
 
 #include "core/base/config.h"
 #include "core/passes/fold.h"
+#include "core/ops/attrs.h"
 #include "core/passes/rewrite.h"
 #include "distill/quantize/bias.h"
 #include "distill/quantize/calibrate.h"
@@ -15,8 +16,9 @@
 #include "distill/quantize/power.h"
 #include "distill/quantize/steps.h"
 
-/* One observed activation: its value in the float graph, its range's places in the graph that is to be calibrated. */
-typedef struct place { lmb_vid lo, hi; } place;
+/* One observed activation: its value in the float graph, its range's places in the graph that is to be calibrated, and
+ * how many integers that has for it. */
+typedef struct place { lmb_vid lo, hi; int levels; } place;
 typedef struct extent { bool any; float lo, hi; } extent;
 
 typedef struct observing {
@@ -28,7 +30,7 @@ typedef struct observing {
     int n_points;
     extent *widest; /* [n_points], of an observer that needs it; NULL: none */
     lmb_look look;
-    lmb_grid grid;
+    bool symmetric;
 } observing;
 
 /* ---- the graph without its FakeQuants ---- */
@@ -45,11 +47,12 @@ static lmb_status bridge_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *
         out[0] = in[0];
     else if (strcmp(op, "ObserveRange") == 0) {
         c->point[c->n_points] = in[0];
-        c->place[c->n_points++] = (place){ n->in[1], n->in[2] };
+        c->place[c->n_points++] = (place){ n->in[1], n->in[2], 256 };
         out[0] = out[1] = LMB_NONE;
-    } else if (strcmp(op, "RangeToScale") == 0)
+    } else if (strcmp(op, "RangeToScale") == 0) { /* right behind its ObserveRange (qat.c) */
+        c->place[c->n_points - 1].levels = (int)((const lmb_range_to_scale_attr *)n->attr)->top + 1;
         out[0] = out[1] = LMB_NONE;
-    else if (strcmp(op, "WeightScale") == 0)
+    } else if (strcmp(op, "WeightScale") == 0)
         out[0] = LMB_NONE;
     else
         *done = false;
@@ -152,7 +155,8 @@ static lmb_status put_ranges(const observing *c, void *merged, lmb_graph *qat, l
     for (int k = 0; k < c->n_points; k++) {
         extent e = widest_of(c, k);
         float lo, hi;
-        c->observer->range(c->config, lmb_calibration_at(merged, &c->look, k), &c->grid, e.lo, e.hi, &lo, &hi);
+        const lmb_grid grid = { c->place[k].levels, c->symmetric };
+        c->observer->range(c->config, lmb_calibration_at(merged, &c->look, k), &grid, e.lo, e.hi, &lo, &hi);
         LMB_TRY(lmb_graph_set_data(qat, c->place[k].lo, &lo, err));
         LMB_TRY(lmb_graph_set_data(qat, c->place[k].hi, &hi, err));
     }
@@ -180,7 +184,7 @@ lmb_status lmb_ptq_observe(lmb_graph *qat, const lmb_ptq_config *config, const l
 
     LMB_TRY_GOTO(st, done, pick_observer(&c, config->observer, err));
     c.look = (lmb_look){ c.observer->bytes, see_point, merge_point, &c };
-    c.grid = (lmb_grid){ q.activation_bits ? 1 << q.activation_bits : 256, q.activations == LMB_QAT_SYMMETRIC };
+    c.symmetric = q.activations == LMB_QAT_SYMMETRIC;
     LMB_TRY_GOTO(st, done, bridge(&c, qat, err));
     LMB_TRY_GOTO(st, done, lmb_calibration_create(c.g, c.point, c.n_points, config, train, &run, err));
     if (c.observer->needs_range)

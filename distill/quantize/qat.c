@@ -27,6 +27,8 @@ const lmb_field lmb_qat_fields[] = {
     LMB_INT(lmb_qat_config, ends, 8, 2, 8, "bits", "of the first and the last layer's weights"),
     LMB_TREE(lmb_qat_config, layers, "bits of single layers, {conv1.weight: 4}, before all else"),
     LMB_INT(lmb_qat_config, activation_bits, 8, 2, 8, "bits", "of activations; they stay a byte in memory"),
+    LMB_INT(lmb_qat_config, activation_ends, 0, 0, 8, "bits",
+            "of activations that no layer but the last multiplies: what is only added, the answers; 0: activation_bits"),
     LMB_CHOICE(lmb_qat_config, activations, 0, activations,
                "symmetric: zero point 128, for runtimes that want signed integers without one"),
     LMB_CHOICE(lmb_qat_config, scales, 0, scales,
@@ -34,8 +36,8 @@ const lmb_field lmb_qat_fields[] = {
     LMB_FIELD_END
 };
 
-/* bits: [nodes] of the weights */
-typedef struct insertion { const lmb_qat_config *c; int *bits; unsigned what; } insertion;
+/* bits: [nodes] of the weights; inner: [values] an inner layer multiplies it */
+typedef struct insertion { const lmb_qat_config *c; int *bits; bool *inner; unsigned what; } insertion;
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
 
@@ -73,12 +75,21 @@ static bool goes_on(const lmb_graph *g, const lmb_node *n)
     return reader >= 0 && (is_clamp(&g->node[reader]) || lmb_norm_after(g, n));
 }
 
+/* The largest integer of activation v of the old graph. */
+static int64_t top_of(const insertion *t, lmb_vid v)
+{
+    int64_t bits = t->c->activation_bits ? t->c->activation_bits : 8;
+
+    if (t->c->activation_ends && !t->inner[v])
+        bits = t->c->activation_ends;
+    return (1 << bits) - 1;
+}
+
 /* FakeQuant of activation x, with an observer of its own named after the node. */
-static lmb_vid quantise_activation(lmb_rewrite *r, const char *name, lmb_vid x)
+static lmb_vid quantise_activation(lmb_rewrite *r, const char *name, lmb_vid x, int64_t top)
 {
     const lmb_qat_config *c = ((const insertion *)r->ctx)->c;
     lmb_builder *b = &r->b;
-    int64_t top = c->activation_bits ? (1 << c->activation_bits) - 1 : 255;
     const float none[2] = { 1, -1 }; /* min > max: nothing seen */
     lmb_vid range[2], next[2], q[2];
     char buf[200];
@@ -276,28 +287,54 @@ static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
     LMB_TRY(lmb_builder_status(&r->b));
     LMB_TRY(lmb_graph_node_like(r->b.g, n, operand, out, err));
     if (ranges && !goes_on(g, n))
-        out[0] = quantise_activation(r, conv ? conv->name : n->name, out[0]);
+        out[0] = quantise_activation(r, conv ? conv->name : n->name, out[0], top_of(r->ctx, n->out[0]));
     *done = true;
     return lmb_builder_status(&r->b);
 }
 
+/* What inner layers multiply: their operands, and those of what keeps the scale on the way there. */
+static lmb_status find_inner(const lmb_graph *g, bool *inner, lmb_error *err)
+{
+    bool *end = malloc(sizeof *end * ((size_t)g->n_nodes + 1));
+
+    if (!end)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d nodes", g->n_nodes);
+    lmb_bits_ends(g, end);
+    for (int i = 0; i < g->n_nodes; i++)
+        for (lmb_vid v = is_weighted(&g->node[i]) && !end[i] ? g->node[i].in[0] : LMB_NONE; v != LMB_NONE;) {
+            const lmb_node *maker = g->value[v].node == LMB_NONE ? NULL : &g->node[g->value[v].node];
+            inner[v] = true;
+            v = maker && keeps_scale(maker) ? maker->in[0] : LMB_NONE;
+        }
+    free(end);
+    return LMB_OK;
+}
+
 lmb_status lmbi_qat_insert(const lmb_graph *g, const lmb_qat_config *c, unsigned what, lmb_graph **out, lmb_error *err)
 {
-    insertion t = { c, malloc(sizeof(int) * ((size_t)g->n_nodes + 1)), what };
+    insertion t = { c, malloc(sizeof(int) * ((size_t)g->n_nodes + 1)), NULL, what };
     lmb_rewrite r = { .node = qat_node, .value = value_early, .ctx = &t };
     lmb_graph *shifted = NULL;
     lmb_status st = t.bits ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the bits of %d nodes", g->n_nodes);
 
     if (st == LMB_OK && c->scheme == LMB_QAT_LEARNED && c->scales == LMB_QAT_POWER_OF_TWO)
         st = LMB_FAIL(err, LMB_E_ARG, "scheme learned and scales power_of_two exclude each other; choose one");
+    if (st == LMB_OK && c->activation_ends == 1)
+        st = LMB_FAIL(err, LMB_E_ARG, "activation_ends is 1 bit; it must be 2 .. 8, or 0 for activation_bits");
     if (st == LMB_OK)
         st = lmb_bits_resolve(g, c, t.bits, err);
     if (st == LMB_OK && c->scales == LMB_QAT_POWER_OF_TWO && (what & LMBI_QAT_ACTIVATIONS))
         st = lmb_pass_power_input(g, &shifted, err);
+    const lmb_graph *from = shifted ? shifted : g;
+    t.inner = st == LMB_OK ? calloc((size_t)from->n_values + 1, sizeof *t.inner) : NULL;
     if (st == LMB_OK)
-        st = lmb_rewrite_run(&r, shifted ? shifted : g, out, NULL, err);
+        st = t.inner ? find_inner(from, t.inner, err)
+                     : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d values", from->n_values);
+    if (st == LMB_OK)
+        st = lmb_rewrite_run(&r, from, out, NULL, err);
     lmb_graph_destroy(shifted);
     free(t.bits);
+    free(t.inner);
     return st;
 }
 

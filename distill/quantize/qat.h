@@ -7,7 +7,9 @@
  *                bits (bits.h) a narrower range of the same s8
  *   activations  u8, one scale and zero point a tensor, from an observer's running range; after Conv, Gemm, Add and
  *                GlobalAveragePool, behind the Relu or Clip that follows (never between them). symmetric: zero point
- *                128, for runtimes that want signed integers without a zero point
+ *                128, for runtimes that want signed integers without a zero point. With fewer bits a narrower
+ *                range; activation_ends are the bits of what no layer but the last multiplies: operands of sums, what
+ *                a global pool reads, the answers
  *   input        raw bytes: the normalisation Sub, Mul is the input's own scale and zero point
  *   scheme       range: scales follow what is seen. learned: scales are parameters (steps.h)
  *   scales       power_of_two: every scale the next 2^n upwards, so that requantisation is a shift, the same on every
@@ -32,7 +34,7 @@ struct lmb_tree;
 typedef struct lmb_qat_config {
     int64_t observer;
     double momentum;
-    int64_t scheme, bits, ends, activation_bits, activations, scales;
+    int64_t scheme, bits, ends, activation_bits, activation_ends, activations, scales;
     const struct lmb_tree *layers; /* {weight: bits}, or NULL */
 } lmb_qat_config;
 enum { LMB_QAT_MOVING_AVERAGE, LMB_QAT_MINMAX };

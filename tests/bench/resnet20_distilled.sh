@@ -3,7 +3,8 @@
 # (configs/cifar10/resnet20-distilled.yaml), for each seed (1 2 3); a line a run with test accuracy in floats and of
 # the integers, bytes of the .lmb:
 #   alone, taught      the same budget, images and first weights without and with the teacher
-#   w4a4               weights and activations of four bits, of the taught one
+#   w4a4               weights of four bits and what they are multiplied with, but in the first and the last layer; of
+#                      the taught one
 #   w3a8, w3a8-taught  weights of three bits, of the one that was trained alone; without and with the teacher
 # CIFAR and RESNET56 say where data and teacher are, WHAT which runs are wanted, EXTRA options for every training,
 # such as "--set student.train.epochs=182" for one of full length. A FOLDER/teacher of resnet8.sh serves here, too.
@@ -29,7 +30,8 @@ for seed in "$@"; do
         taught) student "$@" ;;
         w4a4)
             floats_of "$folder/seed-$seed-taught" "$run"
-            student "$@" $narrow --set student.quantize.qat.bits=4 --set student.quantize.qat.activation_bits=4
+            student "$@" $narrow --set student.quantize.qat.bits=4 --set student.quantize.qat.activation_bits=4 \
+                --set student.quantize.qat.activation_ends=8
             ;;
         w3a8 | w3a8-taught)
             floats_of "$folder/seed-$seed-alone" "$run"

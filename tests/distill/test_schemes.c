@@ -42,6 +42,7 @@ static const struct scheme {
       "ort-x86 ort-arm tensorrt universal pot weights7", 0.08f },
     { "{scheme: learned}", "ort-x86 ort-arm", 0.06f },
     { "{scheme: learned, bits: 4, activation_bits: 4}", "ort-x86 ort-arm tensorrt universal int4", 0.16f },
+    { "{scheme: learned, bits: 4, activation_bits: 4, activation_ends: 8}", "ort-x86 ort-arm int4", 0.16f },
     { "{}", "ort-x86 ort-arm", 0.06f, true },
     { "{activations: symmetric, bits: 4, activation_bits: 5}", "ort-x86 ort-arm tensorrt universal int4", 0.16f, true },
     { "{scales: power_of_two}", "ort-x86 ort-arm pot", 0.08f, true },
@@ -265,6 +266,37 @@ START_TEST(integers_answer_as_their_simulation)
 }
 END_TEST
 
+/* Of a resnet's activations what inner convolutions read is narrow: what the stem makes, the first convolution of each
+ * block, and the blocks but the last, which a pool reads; not operands of sums, the mean, or the answers. */
+START_TEST(ends_keep_their_bits)
+{
+    static const int tops[] = { 15, 15, 127, 15, 15, 127, 127, 15, 15, 127, 127, 127, 127, 127 };
+    const lmb_qat_config c = { .momentum = 0.9, .bits = 4, .activation_bits = 4, .activation_ends = 7 };
+    const lmb_qat_config one = { .momentum = 0.9, .activation_bits = 4, .activation_ends = 1 };
+    lmb_graph *model = set_up(models[0]), *folded, *qat = NULL;
+    size_t k = 0;
+
+    ck_ok(lmb_pass_fold(model, &folded, &err));
+    ck_ok(lmb_pass_qat(folded, &c, &qat, &err));
+    for (int i = 0; i < qat->n_nodes; i++) {
+        const lmb_node *n = &qat->node[i];
+        const lmb_fake_quant_attr *a = n->attr;
+        if (strcmp(n->op->name, "FakeQuant") != 0 || qat->value[n->in[0]].role == LMB_ROLE_PARAMETER)
+            continue;
+        ck_assert_uint_lt(k, sizeof tops / sizeof *tops);
+        ck_assert_msg(a->lo == 0 && a->hi == tops[k], "%s, number %zu, has integers up to %d", n->name, k, (int)a->hi);
+        k++;
+    }
+    ck_assert_uint_eq(k, sizeof tops / sizeof *tops);
+    lmb_graph_destroy(qat);
+    ck_assert_int_eq(lmb_pass_qat(folded, &one, &qat, &err), LMB_E_ARG);
+    ck_assert_ptr_nonnull(strstr(err.msg, "activation_ends is 1 bit"));
+    lmb_graph_destroy(folded);
+    lmb_graph_destroy(model);
+    lmb_dataset_destroy(data);
+}
+END_TEST
+
 static size_t deployed_bytes(const lmb_graph *model, const char *scheme)
 {
     lmb_config *c = config_of(scheme);
@@ -417,5 +449,6 @@ START_TEST(powers_are_rounded_up)
 END_TEST
 
 LMB_TEST_MAIN("distill/schemes", add_loop(integers_answer_as_their_simulation, N_MODELS *N_SCHEMES);
-              add(fewer_bits_are_a_smaller_file); add(a_name_reaches_what_it_was_rewritten_into);
+              add(ends_keep_their_bits); add(fewer_bits_are_a_smaller_file);
+              add(a_name_reaches_what_it_was_rewritten_into);
               add(bad_requests_are_refused); add(powers_are_rounded_up);)
