@@ -20,7 +20,7 @@
 #define FUZZ_SUITE "ops"
 #include "tests/fuzz/fuzz.h"
 
-enum { EDITS = 3, ROUNDS = 30, MANY = 1 << 14, FLOPS = 1 << 24, LINE = 64, KERNELS = 64 };
+enum { EDITS = 3, ROUNDS = 100, MANY = 1 << 14, FLOPS = 1 << 24, LINE = 64, KERNELS = 64 };
 
 /* ---- edits ---- */
 
@@ -201,14 +201,16 @@ static void begin(void)
 static void run_node(const lmb_graph *g, const lmb_node *n)
 {
     const lmb_kernel *tried[KERNELS];
-    lmb_type in[LMB_MAX_IN], out[LMB_MAX_OUT];
+    lmb_type *in = exactly(sizeof *in * (size_t)n->n_in), *out = exactly(sizeof *out * (size_t)n->n_out);
     const char *why = NULL;
     lmb_call c;
     int n_tried = 0;
 
     lmb_call_of(g, n, in, out, &c);
-    if (lmb_call_cost(&c).flops > FLOPS)
+    if (lmb_call_cost(&c).flops > FLOPS) {
+        free(in), free(out);
         return;
+    }
     for (int wanted = 0; wanted < 2; wanted++)
         run_kernel(g, n, &c, NULL, wanted);
     for (const lmb_backend **b = backend; *b; b++)
@@ -221,6 +223,7 @@ static void run_node(const lmb_graph *g, const lmb_node *n)
             tried[n_tried++] = *k;
             run_kernel(g, n, &c, *k, false);
         }
+    free(in), free(out);
 }
 
 static int n_cases(void)
@@ -256,13 +259,14 @@ static void fix(void *ctx, int a, int a_axis)
 
 static void look_at_axes(const lmb_graph *g, const lmb_node *n)
 {
-    lmb_type in[LMB_MAX_IN], out[LMB_MAX_OUT];
+    lmb_type *in = exactly(sizeof *in * (size_t)n->n_in), *out = exactly(sizeof *out * (size_t)n->n_out);
     lmb_call c;
     const lmb_axes a = { &c, tie, fix };
 
     lmb_call_of(g, n, in, out, &c);
     if (n->op->axes)
         n->op->axes(&c, &a);
+    free(in), free(out);
 }
 
 static void run_small_nodes(const lmb_graph *g)
