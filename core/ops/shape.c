@@ -40,7 +40,7 @@ static void reshape_axes(const lmb_call *c, const lmb_axes *a)
     int64_t block = 1;
     for (int k = i + 1; k < x->n; k++)
         block *= x->d[k];
-    if (i < x->n && i == y->n - 1 && x->d[i] * block == y->d[i]) { /* the rest of x was flattened into the last axis of y */
+    if (i < x->n && i == y->n - 1 && x->d[i] * block == y->d[i]) { /* the rest of x became the last axis of y */
         a->tie(a->ctx, 0, i, LMB_OUT(c, 0), i, 0, block);
     } else {
         for (int k = i; k < x->n; k++)
