@@ -11,6 +11,7 @@
 #include "core/passes/fold.h"
 #include "distill/quantize/bits.h"
 #include "distill/quantize/integer_ops.h"
+#include "distill/quantize/operands.h"
 #include "distill/quantize/power.h"
 #include "distill/quantize/steps.h"
 
@@ -28,7 +29,7 @@ const lmb_field lmb_qat_fields[] = {
     LMB_TREE(lmb_qat_config, layers, "bits of single layers, {conv1.weight: 4}, before all else"),
     LMB_INT(lmb_qat_config, activation_bits, 8, 2, 8, "bits", "of activations; they stay a byte in memory"),
     LMB_INT(lmb_qat_config, activation_ends, 0, 0, 8, "bits",
-            "of activations that no layer but the last multiplies: what is only added, the answers; 0: activation_bits"),
+            "of activations where no inner layer multiplies them: sums, the answers; 0: activation_bits"),
     LMB_CHOICE(lmb_qat_config, activations, 0, activations,
                "symmetric: zero point 128, for runtimes that want signed integers without one"),
     LMB_CHOICE(lmb_qat_config, scales, 0, scales,
@@ -36,8 +37,15 @@ const lmb_field lmb_qat_fields[] = {
     LMB_FIELD_END
 };
 
-/* bits: [nodes] of the weights; inner: [values] an inner layer multiplies it */
-typedef struct insertion { const lmb_qat_config *c; int *bits; bool *inner; unsigned what; } insertion;
+/* bits: [nodes] of the weights; end: [nodes] the first or the last layer; kind: [values] of operands.h; narrowed:
+ * [values] the second FakeQuant, once made */
+typedef struct insertion {
+    const lmb_qat_config *c;
+    int *bits, *kind;
+    bool *end;
+    lmb_vid *narrowed;
+    unsigned what;
+} insertion;
 
 static bool is(const lmb_node *n, const char *op) { return strcmp(n->op->name, op) == 0; }
 
@@ -75,14 +83,13 @@ static bool goes_on(const lmb_graph *g, const lmb_node *n)
     return reader >= 0 && (is_clamp(&g->node[reader]) || lmb_norm_after(g, n));
 }
 
+static int64_t narrow_bits(const lmb_qat_config *c) { return c->activation_bits ? c->activation_bits : LMB_BITS_MAX; }
+static int64_t wide_bits(const lmb_qat_config *c) { return c->activation_ends ? c->activation_ends : narrow_bits(c); }
+
 /* The largest integer of activation v of the old graph. */
 static int64_t top_of(const insertion *t, lmb_vid v)
 {
-    int64_t bits = t->c->activation_bits ? t->c->activation_bits : 8;
-
-    if (t->c->activation_ends && !t->inner[v])
-        bits = t->c->activation_ends;
-    return (1 << bits) - 1;
+    return (1 << (t->kind[v] == LMBI_NARROW ? narrow_bits(t->c) : wide_bits(t->c))) - 1;
 }
 
 /* FakeQuant of activation x, with an observer of its own named after the node. */
@@ -114,6 +121,24 @@ static lmb_vid quantise_activation(lmb_rewrite *r, const char *name, lmb_vid x, 
     }
     snprintf(buf, sizeof buf, "%.180s.q", name);
     return lmb_emit(b, "FakeQuant", buf, LMB_IN(x, q[0], q[1]), LMB_ATTRS(LMB_AINT("lo", 0), LMB_AINT("hi", top)));
+}
+
+/* What convolution n reads of x, which is its input in the new graph: where others want it wide, a narrow one. */
+static lmb_vid operand_of(lmb_rewrite *r, const lmb_node *n, lmb_vid x)
+{
+    const insertion *t = r->ctx;
+    const lmb_graph *g = r->old;
+    lmb_vid v = n->in[0];
+    char name[200];
+
+    if (t->kind[v] != LMBI_BOTH || t->end[n - g->node])
+        return x;
+    if (t->narrowed[v] == LMB_NONE) {
+        const lmb_node *made = &g->node[g->value[v].node], *conv = conv_of(g, made);
+        snprintf(name, sizeof name, "%.180s.operand", conv ? conv->name : made->name);
+        t->narrowed[v] = quantise_activation(r, name, x, (1 << narrow_bits(t->c)) - 1);
+    }
+    return t->narrowed[v];
 }
 
 /* State that is made before its turn, which a node in front of its own reads too. */
@@ -284,6 +309,8 @@ static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
     memcpy(operand, in, sizeof *in * (size_t)n->n_in);
     if (weights)
         operand[1] = quantise_weights(r, n, in[1]);
+    if (ranges && is(n, "Conv"))
+        operand[0] = operand_of(r, n, in[0]);
     LMB_TRY(lmb_builder_status(&r->b));
     LMB_TRY(lmb_graph_node_like(r->b.g, n, operand, out, err));
     if (ranges && !goes_on(g, n))
@@ -292,102 +319,55 @@ static lmb_status qat_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in,
     return lmb_builder_status(&r->b);
 }
 
-/* What inner layers multiply: their operands, and those of what keeps the scale on the way there. */
-static lmb_status find_inner(const lmb_graph *g, bool *inner, lmb_error *err)
+static lmb_status check_config(const lmb_qat_config *c, lmb_error *err)
 {
-    bool *end = malloc(sizeof *end * ((size_t)g->n_nodes + 1));
-
-    if (!end)
-        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d nodes", g->n_nodes);
-    lmb_bits_ends(g, end);
-    for (int i = 0; i < g->n_nodes; i++)
-        for (lmb_vid v = is_weighted(&g->node[i]) && !end[i] ? g->node[i].in[0] : LMB_NONE; v != LMB_NONE;) {
-            const lmb_node *maker = g->value[v].node == LMB_NONE ? NULL : &g->node[g->value[v].node];
-            inner[v] = true;
-            v = maker && keeps_scale(maker) ? maker->in[0] : LMB_NONE;
-        }
-    free(end);
+    if (c->scheme == LMB_QAT_LEARNED && c->scales == LMB_QAT_POWER_OF_TWO)
+        return LMB_FAIL(err, LMB_E_ARG, "scheme learned and scales power_of_two exclude each other; choose one");
+    if (c->activation_ends == 1)
+        return LMB_FAIL(err, LMB_E_ARG, "activation_ends is 1 bit; it must be 2 .. 8, or 0 for activation_bits");
     return LMB_OK;
+}
+
+/* What the walk asks of nodes and values, before it begins. */
+static lmb_status prepare(insertion *t, const lmb_graph *g, lmb_error *err)
+{
+    size_t nodes = (size_t)g->n_nodes + 1, values = (size_t)g->n_values + 1;
+
+    t->bits = malloc(sizeof *t->bits * nodes);
+    t->end = malloc(sizeof *t->end * nodes);
+    t->kind = malloc(sizeof *t->kind * values);
+    t->narrowed = malloc(sizeof *t->narrowed * values);
+    if (!t->bits || !t->end || !t->kind || !t->narrowed)
+        return LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d nodes and %d values", g->n_nodes, g->n_values);
+    for (size_t v = 0; v < values; v++)
+        t->narrowed[v] = LMB_NONE;
+    lmb_bits_ends(g, t->end);
+    LMB_TRY(lmb_bits_resolve(g, t->c, t->bits, err));
+    return lmbi_operand_kinds(g, wide_bits(t->c) > narrow_bits(t->c), t->kind, err);
 }
 
 lmb_status lmbi_qat_insert(const lmb_graph *g, const lmb_qat_config *c, unsigned what, lmb_graph **out, lmb_error *err)
 {
-    insertion t = { c, malloc(sizeof(int) * ((size_t)g->n_nodes + 1)), NULL, what };
+    insertion t = { .c = c, .what = what };
     lmb_rewrite r = { .node = qat_node, .value = value_early, .ctx = &t };
     lmb_graph *shifted = NULL;
-    lmb_status st = t.bits ? LMB_OK : LMB_FAIL(err, LMB_E_NOMEM, "no memory for the bits of %d nodes", g->n_nodes);
 
-    if (st == LMB_OK && c->scheme == LMB_QAT_LEARNED && c->scales == LMB_QAT_POWER_OF_TWO)
-        st = LMB_FAIL(err, LMB_E_ARG, "scheme learned and scales power_of_two exclude each other; choose one");
-    if (st == LMB_OK && c->activation_ends == 1)
-        st = LMB_FAIL(err, LMB_E_ARG, "activation_ends is 1 bit; it must be 2 .. 8, or 0 for activation_bits");
-    if (st == LMB_OK)
-        st = lmb_bits_resolve(g, c, t.bits, err);
-    if (st == LMB_OK && c->scales == LMB_QAT_POWER_OF_TWO && (what & LMBI_QAT_ACTIVATIONS))
-        st = lmb_pass_power_input(g, &shifted, err);
+    LMB_TRY(check_config(c, err));
+    if (c->scales == LMB_QAT_POWER_OF_TWO && (what & LMBI_QAT_ACTIVATIONS))
+        LMB_TRY(lmb_pass_power_input(g, &shifted, err));
     const lmb_graph *from = shifted ? shifted : g;
-    t.inner = st == LMB_OK ? calloc((size_t)from->n_values + 1, sizeof *t.inner) : NULL;
-    if (st == LMB_OK)
-        st = t.inner ? find_inner(from, t.inner, err)
-                     : LMB_FAIL(err, LMB_E_NOMEM, "no memory for %d values", from->n_values);
+    lmb_status st = prepare(&t, from, err);
     if (st == LMB_OK)
         st = lmb_rewrite_run(&r, from, out, NULL, err);
     lmb_graph_destroy(shifted);
     free(t.bits);
-    free(t.inner);
+    free(t.end);
+    free(t.kind);
+    free(t.narrowed);
     return st;
 }
 
 lmb_status lmb_pass_qat(const lmb_graph *folded, const lmb_qat_config *c, lmb_graph **out, lmb_error *err)
 {
     return lmbi_qat_insert(folded, c, LMBI_QAT_WEIGHTS | LMBI_QAT_ACTIVATIONS, out, err);
-}
-
-/* ---- freezing ---- */
-
-/* The scale and zero point that RangeToScale computes from the stored range of an ObserveRange. */
-static lmb_status frozen_scale(lmb_rewrite *r, const lmb_node *n, lmb_vid *out, lmb_error *err)
-{
-    float scale, zero;
-
-    LMB_TRY(lmbi_range_scale(r->old, n, &scale, &zero, err));
-    out[0] = lmb_emit_scalar(&r->b, scale);
-    out[1] = lmb_emit_scalar(&r->b, zero);
-    return lmb_builder_status(&r->b);
-}
-
-static lmb_status freeze_node(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, bool *done,
-                              lmb_error *err)
-{
-    (void)in;
-    if (is(n, "ObserveRange")) {
-        out[0] = out[1] = LMB_NONE;
-        *done = true;
-    } else if (is(n, "RangeToScale")) {
-        *done = true;
-        return frozen_scale(r, n, out, err);
-    } else if (lmbi_is_step(r->old, n)) {
-        *done = true;
-        return lmbi_freeze_step(r, n, out, err);
-    }
-    return LMB_OK;
-}
-
-static lmb_status freeze_value(lmb_rewrite *r, lmb_vid v, lmb_vid *out, bool *done, lmb_error *err)
-{
-    int i = lmb_sole_reader(r->old, v);
-
-    (void)err;
-    if (r->old->value[v].role == LMB_ROLE_OBSERVER ||
-        (i >= 0 && lmbi_is_step(r->old, &r->old->node[i]) && r->old->node[i].in[0] == v)) {
-        *out = LMB_NONE;
-        *done = true;
-    }
-    return LMB_OK;
-}
-
-lmb_status lmb_pass_qat_freeze(const lmb_graph *qat, lmb_graph **out, lmb_error *err)
-{
-    lmb_rewrite r = { .node = freeze_node, .value = freeze_value };
-    return lmb_rewrite_run(&r, qat, out, NULL, err);
 }

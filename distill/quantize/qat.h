@@ -8,8 +8,7 @@
  *   activations  u8, one scale and zero point a tensor, from an observer's running range; after Conv, Gemm, Add and
  *                GlobalAveragePool, behind the Relu or Clip that follows (never between them). symmetric: zero point
  *                128, for runtimes that want signed integers without a zero point. With fewer bits a narrower
- *                range; activation_ends are the bits of what no layer but the last multiplies: operands of sums, what
- *                a global pool reads, the answers
+ *                range; with activation_ends only of what inner layers multiply (operands.h)
  *   input        raw bytes: the normalisation Sub, Mul is the input's own scale and zero point
  *   scheme       range: scales follow what is seen. learned: scales are parameters (steps.h)
  *   scales       power_of_two: every scale the next 2^n upwards, so that requantisation is a shift, the same on every

@@ -85,6 +85,16 @@ static lmb_status weight_scales(const lmb_graph *g, const lmb_node *n, const lmb
     return LMB_OK;
 }
 
+static const double bias_top = 1 << 30; /* half of an s32, so that sums have room */
+
+/* The scale of a row whose bias fits: of a channel that has all but died the weights' own would make it too large, and
+ * beside such a bias it is no loss to round them more coarsely. */
+static float scale_for(float bias, float x_scale, float scale)
+{
+    double least = fabs((double)bias) / (bias_top * x_scale);
+    return scale >= least ? scale : (float)least;
+}
+
 static lmb_status make_rows(const lmb_graph *g, const lmb_node *n, const lmb_node *fake, const float *bias,
                             float x_scale, rows *q, lmb_error *err)
 {
@@ -106,14 +116,13 @@ static lmb_status make_rows(const lmb_graph *g, const lmb_node *n, const lmb_nod
     LMB_TRY(weight_scales(g, n, fake, k, q->scale, err));
     for (int64_t c = 0; c < k; c++) {
         const float *row = (const float *)w->data + c * each;
-        float s = q->scale[c];
+        float s = q->scale[c] = scale_for(bias ? bias[c] : 0, x_scale, q->scale[c]);
         q->bias_scale[c] = x_scale * s;
         for (int64_t i = 0; i < each; i++)
             q->q[c * each + i] = (int8_t)fminf(fmaxf(rintf(row[i] / s), (float)range->lo), (float)range->hi);
         double v = bias ? rint((double)bias[c] / ((double)x_scale * s)) : 0;
-        if (fabs(v) > 1073741824.0)
-            return refuse(n, "a bias is too large for its scale; train with weight decay or prune the dead channel",
-                          err);
+        if (!(fabs(v) <= bias_top + 1024))
+            return refuse(n, "a bias is no number; train with a lower rate", err);
         q->bias[c] = (int32_t)v;
     }
     return LMB_OK;
@@ -184,6 +193,32 @@ static lmb_vid clamp(lmb_rewrite *r, const lmb_node *n, const lmb_node *before, 
                     LMB_NO_ATTRS);
 }
 
+/* Integers read with another scale: a depthwise 1x1 convolution by 1 has them, for no runtime requantises otherwise
+ * without a float in between. */
+static lmb_vid requantise(lmb_rewrite *r, const lmb_node *n, lmb_vid x, lmb_error *err)
+{
+    int64_t c = r->old->value[n->in[0]].shape.d[1];
+    const lmb_shape k = { 1, { c } }, shape = { 4, { c, 1, 1, 1 } };
+    float *ones = malloc(sizeof *ones * (size_t)(c + 1));
+    int8_t *q = malloc((size_t)c + 1), *zeros = calloc((size_t)c + 1, 1);
+    lmb_vid y = LMB_NONE;
+
+    for (int64_t i = 0; ones && q && i < c; i++)
+        ones[i] = q[i] = 1;
+    if (!ones || !q || !zeros)
+        r->b.status = LMB_FAIL(err, LMB_E_NOMEM, "no memory for the integers of %s", n->name);
+    else
+        y = lmb_emit(&r->b, "Conv", n->name,
+                     LMB_IN(x, dequantise(&r->b, n->name, constant(&r->b, n->name, ".one_q", LMB_S8, &shape, q),
+                                          constant(&r->b, n->name, ".one_scale", LMB_F32, &k, ones),
+                                          constant(&r->b, n->name, ".one_zero", LMB_S8, &k, zeros), 0)),
+                     LMB_ATTRS(LMB_AINT("group", c)));
+    free(ones);
+    free(q);
+    free(zeros);
+    return y;
+}
+
 /* A frozen FakeQuant of an activation: the pair. */
 static lmb_status activation(lmb_rewrite *r, const lmb_node *n, const lmb_vid *in, lmb_vid *out, lmb_error *err)
 {
@@ -203,7 +238,9 @@ static lmb_status activation(lmb_rewrite *r, const lmb_node *n, const lmb_vid *i
     const lmb_shape scalar = { 0 };
     lmb_vid zero = constant(&r->b, n->name, ".zero", LMB_U8, &scalar, &z),
             scale = constant(&r->b, n->name, ".scale", LMB_F32, &scalar, &s);
-    out[0] = pair(r, before ? before->name : n->name, clamp(r, n, before, in[0], s, zp), scale, zero, n->out[0]);
+    bool again = ((const qdq *)r->ctx)->scale[n->in[0]] != LMB_NONE; /* integers already, with a scale of their own */
+    lmb_vid x = again ? requantise(r, n, in[0], err) : in[0];
+    out[0] = pair(r, before && !again ? before->name : n->name, clamp(r, n, before, x, s, zp), scale, zero, n->out[0]);
     return lmb_builder_status(&r->b);
 }
 

@@ -219,6 +219,56 @@ START_TEST(integers_answer_as_their_simulation)
 }
 END_TEST
 
+/* The first convolution's row 0 (where its weights are not rounded yet) and bias. */
+static void set_row(lmb_graph *g, float weight, float bias)
+{
+    const lmb_node *conv = g->node;
+    while (strcmp(conv->op->name, "Conv") != 0)
+        conv++;
+    const lmb_value *w = &g->value[conv->in[1]];
+    for (int64_t i = 0; w->data && i < lmb_shape_count(&w->shape) / w->shape.d[0]; i++)
+        ((float *)w->data)[i] = weight;
+    *(float *)g->value[conv->in[2]].data = bias;
+}
+
+/* Weights that are all but zero, with a bias of 3 that their scale could not hold. */
+START_TEST(a_channel_that_has_died_keeps_its_bias)
+{
+    for (int k = 0; k < 2; k++) {
+        lmb_graph *model = set_up(4), *folded, *qat, *frozen, *qdq = NULL;
+        lmb_qat_config c = { .momentum = 0.9 };
+        lmb_str file = LMB_STR_INIT;
+
+        ck_ok(lmb_pass_fold(model, &folded, &err));
+        set_row(folded, 1e-13f, 3);
+        ck_ok(lmb_pass_qat(folded, &c, &qat, &err));
+        trained(qat, "{epochs: 1, batch: 50, lr: 1.0e-12, threads: 1}", qat);
+        ck_ok(lmb_pass_qat_freeze(qat, &frozen, &err));
+        if (k == 1) {
+            set_row(frozen, 0, NAN);
+            ck_assert_int_eq(lmb_pass_qdq(frozen, &qdq, &err), LMB_E_UNSUPPORTED);
+            ck_assert_ptr_nonnull(strstr(err.msg, "a bias is no number"));
+        } else {
+            lower_both_ways(frozen, &file);
+            ck_ok(lmb_pass_qdq(frozen, &qdq, &err));
+            float *simulated = logits_of(frozen), *integers = logits_of(qdq);
+            for (int64_t i = 0; i < data->n * data->classes; i++)
+                ck_assert_msg(fabsf(simulated[i] - integers[i]) <= 0.2f, "logit %d: %g, of integers %g", (int)i,
+                              (double)simulated[i], (double)integers[i]);
+            free(simulated);
+            free(integers);
+        }
+        lmb_str_free(&file);
+        lmb_graph_destroy(model);
+        lmb_graph_destroy(folded);
+        lmb_graph_destroy(qat);
+        lmb_graph_destroy(frozen);
+        lmb_graph_destroy(qdq);
+        lmb_dataset_destroy(data);
+    }
+}
+END_TEST
+
 static const struct refusal { const char *model; lmb_shape sample; const char *qat, *qdq;
 } refusals[] = {
     { "{name: vgg, channels: [6], activation: hardswish, mean: 0}",
@@ -253,4 +303,5 @@ START_TEST(what_has_no_integer_form_is_named)
 END_TEST
 
 LMB_TEST_MAIN("distill/quantize", add_loop(folding_changes_no_answer, 6);
-              add_loop(integers_answer_as_their_simulation, 6); add_loop(what_has_no_integer_form_is_named, 3);)
+              add_loop(integers_answer_as_their_simulation, 6); add(a_channel_that_has_died_keeps_its_bias);
+              add_loop(what_has_no_integer_form_is_named, 3);)
