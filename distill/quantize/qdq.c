@@ -88,11 +88,11 @@ static lmb_status weight_scales(const lmb_graph *g, const lmb_node *n, const lmb
 static const double bias_top = 1 << 30; /* half of an s32, so that sums have room */
 
 /* The scale of a row whose bias fits: of a channel that has all but died the weights' own would make it too large, and
- * beside such a bias it is no loss to round them more coarsely. */
+ * beside such a bias it is no loss to round them more coarsely. By 2^n, so that powers of two stay what they are. */
 static float scale_for(float bias, float x_scale, float scale)
 {
     double least = fabs((double)bias) / (bias_top * x_scale);
-    return scale >= least ? scale : (float)least;
+    return isfinite(least) && scale < least ? ldexpf(scale, (int)ceil(log2(least / scale))) : scale;
 }
 
 static lmb_status make_rows(const lmb_graph *g, const lmb_node *n, const lmb_node *fake, const float *bias,
