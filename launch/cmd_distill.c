@@ -63,8 +63,8 @@ static const lmb_field quantize_fields[] = {
     LMB_INT(lmb_quantize_config, seed, 1, 0, 9e15, "", "of the choice of calibration images"),
     LMB_TREE(lmb_quantize_config, observer,
              "what takes ranges from them, where ptq ends and training begins: minmax (of ptq and learned steps, if "
-             "nothing is said), moving_average, percentile or entropy, and options; training holds those of the last "
-             "two, and without any begins with its first batch"),
+             "nothing is said; mse with 6 activation_bits or fewer), moving_average, percentile, mse or entropy, and "
+             "options; training holds those of the last three, and without any begins with its first batch"),
     LMB_BOOL(lmb_quantize_config, equalise, 0,
              "balance channels between layers before ranges are taken (Clip becomes Relu)"),
     LMB_BOOL(lmb_quantize_config, correct_bias, 0,

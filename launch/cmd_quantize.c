@@ -11,12 +11,13 @@
 #include "launch/model_file.h"
 
 static const char usage[] =
-    "usage: limbeck quantize CONFIG.yaml [MODEL.onnx] [--calibration 1000] [--observer minmax] [--seed 1] [--out OUT.onnx]\n"
+    "usage: limbeck quantize CONFIG.yaml [MODEL.onnx] [--calibration 1000] [--observer NAME] [--seed 1] [--out OUT.onnx]\n"
     "                        [--qat \"{bits: 4}\"] [--equalise] [--correct-bias] [--set key=value ...]\n\n"
     "Post-training quantisation. Folds BatchNormalization, runs `--calibration` images of the configuration's training part (all\n"
     "where it has fewer than 1,000; a choice by --seed, no augmentation) through the float model, and sets the range of every activation by what was seen:\n"
-    "  minmax            the widest range          moving_average    of batches of 32\n"
+    "  minmax            the widest range (usual)  moving_average    of batches of 32\n"
     "  percentile        without the rarest values; \"{name: percentile, percent: 99.9}\" sets how many stay\n"
+    "  mse               least squared error (usual with qat.activation_bits of 6 or fewer)\n"
     "  entropy           the range that loses least information\n"
     "Weights are s8 with one scale an output channel, activations u8. --qat takes the keys of `quantize.qat` in a configuration\n"
     "(docs/quantisation.md): bits of weights, of single layers, of activations; symmetric activations; scales that are powers of two.\n"
@@ -109,7 +110,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     c.seed = (uint64_t)seed;
     c.equalise = lmb_args_get(&a, "equalise", NULL) != NULL;
     c.correct_bias = lmb_args_get(&a, "correct-bias", NULL) != NULL;
-    lmb_status st = read_option(&a, "observer", "minmax", &observer, err);
+    lmb_status st = lmb_args_get(&a, "observer", NULL) ? read_option(&a, "observer", "", &observer, err) : LMB_OK;
     if (st == LMB_OK)
         st = read_option(&a, "qat", "{}", &qat, err);
     if (st == LMB_OK)
@@ -117,7 +118,7 @@ static lmb_status run(int argc, char **argv, lmb_error *err)
     if (st == LMB_OK)
         st = lmb_job_open(a.word[0], &a, a.n_words > 1 ? LMB_JOB_DATA_ONLY : NULL, &j, err);
     if (st == LMB_OK) {
-        c.observer = lmb_tree_get(lmb_config_root(observer), "observer");
+        c.observer = observer ? lmb_tree_get(lmb_config_root(observer), "observer") : NULL;
         st = quantize(&j, &a, &c, err);
         lmb_job_close(&j);
     }

@@ -6,12 +6,13 @@
 #include "core/base/compiler.h"
 
 extern const lmb_observer lmb_observer_minmax, lmb_observer_moving_average, lmb_observer_percentile,
-    lmb_observer_entropy;
+    lmb_observer_mse, lmb_observer_entropy;
 
 const lmb_observer *const lmb_observers[] = {
     &lmb_observer_minmax,
     &lmb_observer_moving_average,
     &lmb_observer_percentile,
+    &lmb_observer_mse,
     &lmb_observer_entropy,
     NULL,
 };

@@ -10,6 +10,7 @@
 #include "core/ops/attrs.h"
 #include "core/passes/rewrite.h"
 #include "distill/quantize/bias.h"
+#include "distill/quantize/bits.h"
 #include "distill/quantize/calibrate.h"
 #include "distill/quantize/equalise.h"
 #include "distill/quantize/observer.h"
@@ -134,9 +135,10 @@ static lmb_status unknown_observer(const lmb_tree *tree, const char *name, lmb_e
                          near ? near : "", near ? "?" : "; `limbeck quantize --help` lists them");
 }
 
-static lmb_status pick_observer(observing *c, const lmb_tree *tree, lmb_error *err)
+/* bits: of activations; with few of them the widest range is a bad one. */
+static lmb_status pick_observer(observing *c, const lmb_tree *tree, int64_t bits, lmb_error *err)
 {
-    const char *name = "minmax";
+    const char *name = bits && bits <= LMB_BITS_FEW ? "mse" : "minmax";
 
     if (tree)
         LMB_TRY(lmb_tree_name(tree, &name, err));
@@ -182,7 +184,7 @@ lmb_status lmb_ptq_observe(lmb_graph *qat, const lmb_ptq_config *config, const l
     void *found = NULL, *merged = NULL;
     lmb_status st;
 
-    LMB_TRY_GOTO(st, done, pick_observer(&c, config->observer, err));
+    LMB_TRY_GOTO(st, done, pick_observer(&c, config->observer, q.activation_bits, err));
     c.look = (lmb_look){ c.observer->bytes, see_point, merge_point, &c };
     c.symmetric = q.activations == LMB_QAT_SYMMETRIC;
     LMB_TRY_GOTO(st, done, bridge(&c, qat, err));
@@ -211,10 +213,10 @@ lmb_status lmbi_ptq_settle(lmb_graph **observed, const lmb_ptq_config *c, lmb_er
     observing o = { .observer = NULL };
     bool learned = scheme_of(c).scheme == LMB_QAT_LEARNED;
 
-    lmb_status st = pick_observer(&o, c->observer, err);
+    lmb_status st = pick_observer(&o, c->observer, scheme_of(c).activation_bits, err);
     free(o.config);
     LMB_TRY(st);
-    if (!learned && !o.observer->held)
+    if (!learned && (!c->observer || !o.observer->held)) /* what nobody has asked for moves on */
         return LMB_OK;
     LMB_TRY(learned ? lmb_pass_steps(*observed, &made, err) : lmb_pass_qat_freeze(*observed, &made, err));
     lmb_graph_destroy(*observed);
@@ -299,7 +301,8 @@ static lmb_status check_untrained(const lmb_qat_config *q, lmb_error *err)
     return LMB_OK;
 }
 
-static lmb_status check_trained(const lmb_qat_config *q, const lmb_observer *o, bool correct_bias, lmb_error *err)
+/* held: the observer whose ranges stay, or NULL. */
+static lmb_status check_trained(const lmb_qat_config *q, const char *held, bool correct_bias, lmb_error *err)
 {
     if (correct_bias)
         return LMB_FAIL(err, LMB_E_ARG,
@@ -310,11 +313,11 @@ static lmb_status check_trained(const lmb_qat_config *q, const lmb_observer *o, 
                         "qat.%s says how ranges move in a training, and with scheme learned there are steps in their "
                         "place: leave it out, or set qat.scheme to range",
                         moves(q));
-    if (q->scheme == LMB_QAT_RANGE && o->held && moves(q))
+    if (q->scheme == LMB_QAT_RANGE && held && moves(q))
         return LMB_FAIL(err, LMB_E_ARG,
                         "qat.%s says how ranges move in a training, and those of the observer %s are held: leave it "
                         "out, or take the observer minmax or moving_average",
-                        moves(q), o->name);
+                        moves(q), held);
     if (q->observer == LMB_QAT_MINMAX && q->momentum != usual_qat().momentum)
         return LMB_FAIL(err, LMB_E_ARG,
                         "qat.momentum is the memory of a moving average, and qat.observer is minmax: leave out one of "
@@ -325,7 +328,7 @@ static lmb_status check_trained(const lmb_qat_config *q, const lmb_observer *o, 
 lmb_status lmb_ptq_check_observer(const lmb_tree *observer, lmb_error *err)
 {
     observing o = { .observer = NULL };
-    lmb_status st = pick_observer(&o, observer, err);
+    lmb_status st = pick_observer(&o, observer, 0, err);
 
     free(o.config);
     return st;
@@ -338,8 +341,8 @@ lmb_status lmb_ptq_check(const lmb_ptq_config *c, const lmb_dataset *train, bool
 
     if (c->calibration || !trains)
         LMB_TRY(lmb_calibration_check(c, train, err));
-    lmb_status st = pick_observer(&o, c->observer, err);
+    lmb_status st = pick_observer(&o, c->observer, scheme_of(c).activation_bits, err);
     free(o.config);
     LMB_TRY(st);
-    return trains ? check_trained(&q, o.observer, c->correct_bias, err) : check_untrained(&q, err);
+    return trains ? check_trained(&q, c->observer && o.observer->held ? o.observer->name : NULL, c->correct_bias, err) : check_untrained(&q, err);
 }

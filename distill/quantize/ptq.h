@@ -30,7 +30,7 @@ struct lmb_tree;
 typedef struct lmb_ptq_config {
     int64_t calibration;             /* images; 0: none, ranges begin with training's first batch */
     uint64_t seed;                   /* of their choice                                     */
-    const struct lmb_tree *observer; /* {name: percentile, percent: 99.9}; NULL: minmax     */
+    const struct lmb_tree *observer; /* {name: percentile, percent: 99.9}; NULL: minmax, of few bits mse */
     const char *backend;             /* as in train.backend                                 */
     int threads;                     /* 0: all processors                                   */
     const lmb_qat_config *qat;       /* bits, activations, scales; NULL: its defaults       */

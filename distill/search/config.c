@@ -90,7 +90,7 @@ const lmb_field lmb_search_fields[] = {
              "give `finish` without the teacher as well, and keep the teacher's if it wins more held-out samples than "
              "it loses"),
     LMB_INT(lmb_search_config, calibration, 512, 1, 1e9, "images", "of the training part that ranges are taken from"),
-    LMB_TREE(lmb_search_config, observer, "of ranges: minmax, moving_average, percentile or entropy, and options"),
+    LMB_TREE(lmb_search_config, observer, "of ranges: minmax, moving_average, percentile, mse or entropy, and options"),
     LMB_SECTION(lmb_search_config, qat, lmb_qat_fields,
                 "bits, scales and activations of every point's integers, for the profiles of `limbeck export`; "
                 "observer, momentum and learned steps are `finish`'s"),

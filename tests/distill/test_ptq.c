@@ -34,7 +34,7 @@ static void tear_down(void)
 }
 
 static const char *const observers[] = { "o: minmax", "o: {name: moving_average, momentum: 0.8}",
-                                         "o: {name: percentile, percent: 99}", "o: entropy" };
+                                         "o: {name: percentile, percent: 99}", "o: mse", "o: entropy" };
 
 static lmb_graph *quantised(const char *observer, int64_t images, int threads)
 {
@@ -221,6 +221,6 @@ START_TEST(what_can_not_be_is_refused)
 }
 END_TEST
 
-LMB_TEST_MAIN("distill/ptq", add_loop(the_same_bits_on_any_number_of_threads, 4);
-              add(minmax_is_what_the_float_model_computes); add_loop(the_result_lowers_and_answers_as_before, 4);
+LMB_TEST_MAIN("distill/ptq", add_loop(the_same_bits_on_any_number_of_threads, 5);
+              add(minmax_is_what_the_float_model_computes); add_loop(the_result_lowers_and_answers_as_before, 5);
               add(observers_by_hand); add(what_can_not_be_is_refused);)
