@@ -88,11 +88,12 @@ static lmb_status weight_scales(const lmb_graph *g, const lmb_node *n, const lmb
 static const double bias_top = 1 << 30; /* half of an s32, so that sums have room */
 
 /* The scale of a row whose bias fits: of a channel that has all but died the weights' own would make it too large, and
- * beside such a bias it is no loss to round them more coarsely. By 2^n, so that powers of two stay what they are. */
-static float scale_for(float bias, float x_scale, float scale)
+ * beside such a bias it is no loss to round them more coarsely. By 2^n, so that powers of two stay what they are; but no
+ * coarser than the layer's coarsest row, beyond which nothing has died and numbers have diverged. */
+static float scale_for(float bias, float x_scale, float scale, float coarsest)
 {
     double least = fabs((double)bias) / (bias_top * x_scale);
-    return isfinite(least) && scale < least ? ldexpf(scale, (int)ceil(log2(least / scale))) : scale;
+    return least <= coarsest && scale < least ? ldexpf(scale, (int)ceil(log2(least / scale))) : scale;
 }
 
 static lmb_status make_rows(const lmb_graph *g, const lmb_node *n, const lmb_node *fake, const float *bias,
@@ -114,15 +115,18 @@ static lmb_status make_rows(const lmb_graph *g, const lmb_node *n, const lmb_nod
     if (range->lo < -128 || range->hi > 127)
         return refuse(n, "its weights are no s8", err);
     LMB_TRY(weight_scales(g, n, fake, k, q->scale, err));
+    float coarsest = 0;
+    for (int64_t c = 0; c < k; c++)
+        coarsest = fmaxf(coarsest, q->scale[c]);
     for (int64_t c = 0; c < k; c++) {
         const float *row = (const float *)w->data + c * each;
-        float s = q->scale[c] = scale_for(bias ? bias[c] : 0, x_scale, q->scale[c]);
+        float s = q->scale[c] = scale_for(bias ? bias[c] : 0, x_scale, q->scale[c], coarsest);
         q->bias_scale[c] = x_scale * s;
         for (int64_t i = 0; i < each; i++)
             q->q[c * each + i] = (int8_t)fminf(fmaxf(rintf(row[i] / s), (float)range->lo), (float)range->hi);
         double v = bias ? rint((double)bias[c] / ((double)x_scale * s)) : 0;
         if (!(fabs(v) <= bias_top + 1024))
-            return refuse(n, "a bias is no number; train with a lower rate", err);
+            return refuse(n, "a bias is too large for the scales of its layer, or no number; train with a lower rate", err);
         q->bias[c] = (int32_t)v;
     }
     return LMB_OK;
