@@ -46,7 +46,7 @@ static const struct scheme {
     { "{}", "ort-x86 ort-arm", 0.06f, true },
     { "{activations: symmetric, bits: 4, activation_bits: 5}", "ort-x86 ort-arm tensorrt universal int4", 0.16f, true },
     { "{scales: power_of_two}", "ort-x86 ort-arm pot", 0.08f, true },
-    { "{bits: 4, activation_bits: 4, activation_ends: 7}", "ort-x86 ort-arm int4", 0.16f, true },
+    { "{bits: 4, activation_bits: 4, activation_ends: 7}", "ort-x86 ort-arm tensorrt universal int4", 0.16f, true },
     { "{scheme: learned}", "ort-x86 ort-arm", 0.06f, true },
 };
 enum { N_MODELS = 3, N_SCHEMES = sizeof schemes / sizeof *schemes };
