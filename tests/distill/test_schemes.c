@@ -111,7 +111,7 @@ static void check_float_biases(lmb_graph *g)
     for (int i = 0; i < g->n_nodes; i++) {
         const lmb_node *n = &g->node[i];
         ck_assert_int_ne(g->value[n->in[0]].dtype, LMB_S32);
-        if (is(n, "Conv") || is(n, "Gemm")) {
+        if ((is(n, "Conv") || is(n, "Gemm")) && n->n_in > 2) {
             bias = n->in[2];
             ck_assert(g->value[bias].data && g->value[bias].dtype == LMB_F32);
         }
