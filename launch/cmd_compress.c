@@ -251,14 +251,15 @@ static lmb_status search(request *r, lmb_comm *comm, lmb_error *err)
     }
     if (st == LMB_E_STOPPED && !r->silent)
         fprintf(stderr, "stopped; the same command goes on from the last decision\n");
-    if (st == LMB_OK && !r->silent) {
+    const bool searched = st == LMB_OK;
+    if (searched && !r->silent) {
         const lmb_compress_end end = { &x, &r->c.search, r->teacher, r->held_out->n, r->test, &r->others, r->folder,
             config.text };
         st = lmb_compress_leave(&end, err);
         r->unmet = !x.met;
         snprintf(r->why, sizeof r->why, "%s", x.why);
     }
-    if (st == LMB_OK)
+    if (searched)
         lmb_search_result_free(&x);
     lmb_str_free(&identity);
     lmb_str_free(&config);

@@ -5,6 +5,7 @@
 
 #include "core/base/file.h"
 #include "core/edge/time/energy.h"
+#include "distill/search/lines.h"
 #include "launch/compress.h"
 #include "launch/compress_tested.h"
 
@@ -155,7 +156,11 @@ lmb_status lmb_compress_leave(const lmb_compress_end *r, lmb_error *err)
     lmb_latency *table;
 
     LMB_TRY(lmb_path_join(path, sizeof path, r->folder, "latency.jsonl", err));
-    LMB_TRY(lmb_latency_open(*r->c->table.file ? r->c->table.file : path, true, NULL, &table, err));
+    const char *file = *r->c->table.file ? r->c->table.file : path;
+    if (!lmb_file_exists(file))
+        return LMB_FAIL(err, LMB_E_IO,
+                        "%s is not there, by which the points were measured: put it back, or " LMB_LINES_AFRESH, file);
+    LMB_TRY(lmb_latency_open(file, true, NULL, &table, err));
     lmb_status st = leave(r, table, err);
     lmb_latency_close(table);
     return st;

@@ -39,7 +39,7 @@ lmb_status lmb_compress_test_point(const lmb_compress_end *e, int id, bool *righ
         st = lmb_judge_marks(d, logits, right, err);
     free(logits);
     free(file);
-    return st;
+    return st == LMB_OK ? LMB_OK : lmb_error_context(err, "%s", path);
 }
 
 static lmb_status test_teacher(const lmb_compress_end *e, bool *right, lmb_compress_report *r, lmb_error *err)

@@ -43,11 +43,12 @@ lmb_status lmb_deployed_read(const char *path, lmb_deployed *out, lmb_error *err
     lmb_status st = lmb_str_check(&d.file, err);
     if (st == LMB_OK)
         st = open_file(&d, err);
-    if (st != LMB_OK)
-        lmb_deployed_free(&d);
-    else
+    if (st == LMB_OK) {
         *out = d;
-    return st;
+        return LMB_OK;
+    }
+    lmb_deployed_free(&d);
+    return lmb_error_context(err, "%s", path);
 }
 
 lmb_status lmb_deployed_real(const lmb_graph *frozen, lmb_deployed *out, lmb_graph **qdq, lmb_error *err)

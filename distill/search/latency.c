@@ -335,7 +335,10 @@ lmb_status lmb_latency_ops(lmb_latency *t, const lmb_deployed *d, double *us, do
         lmb_latency_key(&d->model, i, key);
         size_t at = place(t, key, &there);
         if (!there && t->frozen)
-            st = LMB_FAIL(err, LMB_E_UNSUPPORTED, "the frozen latency table %s has no %s", t->path, key);
+            st = LMB_FAIL(err, LMB_E_UNSUPPORTED,
+                          "the latency table %s has no %s, and nothing is measured now: put it back as it was, or "
+                          "measure that before it is frozen",
+                          t->path, key);
         else if (!there || t->row[at].doubted)
             st = measure_row(t, key, i, &b, err);
         if (st != LMB_OK)

@@ -133,6 +133,19 @@ grep -q "^  steps: 4$" "$dir/resolved" && grep -q "^    epochs: 1$" "$dir/resolv
 grep -q "^  recover:" "$dir/resolved" && fail "report.html has a training that nobody asked for"
 grep -q "What was tried" "$dir/first/compress/report.html" || fail "report.html does not say what was tried"
 
+# a finished search that has lost something says what and where, and goes on once it is back
+for lost in latency.jsonl points/000/model.lmb; do
+    cp "$dir/first/compress/$lost" "$dir/kept"
+    head -c 300 "$dir/kept" >"$dir/first/compress/$lost"
+    compress 1
+    says "compress/$lost"
+    rm "$dir/first/compress/$lost"
+    compress 1
+    says "compress/$lost is not there"
+    cp "$dir/kept" "$dir/first/compress/$lost"
+done
+compress 0
+
 # what is integers already is no teacher of a search, and a .lmb none at all
 for n in model-int8.onnx qat.onnx; do
     compress 2 --set run="$dir/integers" --set compress.teacher="$dir/first/compress/points/000/$n"
